@@ -1,0 +1,68 @@
+# make without a target prints what there is.
+
+PREFIX      ?= /usr/local
+SYSCONFDIR  ?= /etc
+DESTDIR     ?=
+bindir       = $(DESTDIR)$(PREFIX)/bin
+datadir      = $(DESTDIR)$(PREFIX)/share
+confdir      = $(DESTDIR)$(SYSCONFDIR)/cgrouparchd
+unitdir      = $(DESTDIR)$(PREFIX)/lib/systemd/system
+
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT      ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+LDFLAGS      = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+
+# Pinned: another version has other opinions. It is a tool, not a dependency, so it is not in go.mod.
+LINT_VERSION = v2.15.0
+LINT         = bin/golangci-lint-$(LINT_VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help build test lint bench demo install completions clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# The binary is static: it runs on any Linux, whatever its C library.
+build: ## bin/cgrouparchd
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/cgrouparchd
+
+test: ## all the tests (as root on Debian it installs the servers that they need)
+	test/run.sh
+
+lint: $(LINT) ## go vet and golangci-lint, pinned
+	go vet ./...
+	$(LINT) run ./...
+
+# An installed golangci-lint of the right version serves as well: building it takes minutes.
+$(LINT):
+	@mkdir -p bin
+	@found=$$(command -v golangci-lint || echo "$$(go env GOPATH)/bin/golangci-lint"); \
+	if "$$found" version 2>/dev/null | grep -q ' $(LINT_VERSION:v%=%) '; then ln -sf "$$found" $@; else \
+	echo "building golangci-lint $(LINT_VERSION)"; \
+	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION) && \
+	mv bin/golangci-lint $@; fi
+
+bench: ## benchmarks of every package
+	go test -run '^$$' -bench . -benchmem ./...
+
+demo: ## the daemon at work on sample processes (as root), until Ctrl-C
+	test/demo.sh
+
+completions: build ## shell completions, in bin/completions
+	mkdir -p bin/completions
+	bin/cgrouparchd completion bash >bin/completions/cgrouparchd.bash
+	bin/cgrouparchd completion zsh >bin/completions/_cgrouparchd
+	bin/cgrouparchd completion fish >bin/completions/cgrouparchd.fish
+
+# The configuration may hold secrets and belongs to the operator: mode 0640, and one that is there stays.
+install: build completions ## into DESTDIR: binary, completions, reference configuration, systemd units
+	install -D -m 0755 bin/cgrouparchd $(bindir)/cgrouparchd
+	install -D -m 0644 bin/completions/cgrouparchd.bash $(datadir)/bash-completion/completions/cgrouparchd
+	install -D -m 0644 bin/completions/_cgrouparchd $(datadir)/zsh/site-functions/_cgrouparchd
+	install -D -m 0644 bin/completions/cgrouparchd.fish $(datadir)/fish/vendor_completions.d/cgrouparchd.fish
+	install -D -m 0644 deploy/cgrouparchd.toml $(datadir)/doc/cgrouparchd/cgrouparchd.toml
+	test -e $(confdir)/cgrouparchd.toml || install -D -m 0640 deploy/cgrouparchd.toml $(confdir)/cgrouparchd.toml
+	for unit in $(wildcard deploy/systemd/*.service); do install -D -m 0644 "$$unit" "$(unitdir)/$${unit##*/}"; done
+
+clean: ## remove bin
+	rm -rf bin

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+	"github.com/cgrouparch/cgrouparch/internal/zkconf"
+)
+
+func (a *app) cgexecCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "get-cgexec-arg NAME...",
+		Short: "Print the argument that lets cgexec start a process in a cgroup",
+		Long: `Print, for each NAME (a path or a name of a cgroup in the document), the argument
+that puts a new process into it at birth:
+
+    cgexec $(cgrouparchd get-cgexec-arg test_cgroup_a) sleep 60
+
+Nothing is changed. A NAME that is found nowhere, or at two places of one
+subsystem, gives no line; the reason goes to standard error and the exit status
+is 1.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			c, err := a.loadWithSource()
+			if err != nil {
+				return err
+			}
+			doc, _, err := a.document(cmd.Context(), c)
+			if err != nil {
+				return failed(err)
+			}
+			layout, err := cgfs.Discover(c.CgroupDir)
+			if err != nil {
+				return failed(err)
+			}
+			defer layout.Close()
+			root := readRoot(c, layout, a.stderr)
+			mounted := func(subsystem string) bool { return layout.Hierarchy(subsystem) != nil }
+			return failed(a.printArguments(names, func(name string) (string, error) {
+				return cgexecArgument(doc, root, name, mounted)
+			}))
+		},
+	}
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func (a *app) printArguments(names []string, argument func(string) (string, error)) error {
+	found := map[string]string{}
+	var errs []error
+	for _, name := range names {
+		arg, err := argument(name)
+		if err == nil && !a.json && len(strings.Fields(arg)) != 2*strings.Count(" "+arg, " -g ") {
+			arg, err = "", fmt.Errorf("%s: its path has blanks, which a shell would split; use --json", name)
+		}
+		found[name] = arg
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case !a.json:
+			fmt.Fprintln(a.stdout, arg)
+		}
+	}
+	if a.json {
+		if err := json.NewEncoder(a.stdout).Encode(found); err != nil {
+			return err
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// cgexecArgument finds a cgroup by path or name in every mounted subsystem.
+func cgexecArgument(doc *zkconf.Document, root, name string, mounted func(subsystem string) bool) (string, error) {
+	name = strings.Trim(name, "/")
+	exact, byName := map[string]string{}, map[string][]string{}
+	var order []string
+	elsewhere := ""
+	doc.Walk(func(subsystem, p string, _ *zkconf.Node) {
+		switch {
+		case p == "" && mounted(subsystem):
+			order = append(order, subsystem)
+		case p == "":
+		case p != name && path.Base(p) != name:
+		case !mounted(subsystem):
+			elsewhere = subsystem
+		case p == name:
+			exact[subsystem] = p
+		default:
+			byName[subsystem] = append(byName[subsystem], p)
+		}
+	})
+	var args []string
+	for _, subsystem := range order {
+		p, ok := exact[subsystem]
+		switch places := byName[subsystem]; {
+		case ok:
+		case len(places) > 1:
+			return "", fmt.Errorf("%s: is at %d places in %s (%s): give a path", name, len(places), subsystem, strings.Join(places, ", "))
+		case len(places) == 1:
+			p = places[0]
+		default:
+			continue
+		}
+		args = append(args, "-g "+subsystem+":"+strings.Trim(path.Join(root, p), "/"))
+	}
+	if len(args) == 0 && elsewhere != "" {
+		return "", fmt.Errorf("%s: is in subsystem %s only, which is not mounted on this host", name, elsewhere)
+	}
+	if len(args) == 0 {
+		return "", fmt.Errorf("%s: no such cgroup in version %d of the document", name, doc.Version)
+	}
+	return strings.Join(args, " "), nil
+}

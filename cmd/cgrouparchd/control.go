@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/cgrouparch/cgrouparch/internal/zkconf"
+)
+
+// control keeps which version of the document is in force and which was
+// rejected. What is in force stays so until a newer valid one comes.
+type control struct {
+	log      *zap.Logger
+	stateDir string
+	source   zkconf.Source
+	apply    func(*zkconf.Document)
+
+	mu        sync.Mutex
+	seen      int32
+	inForce   *zkconf.Document
+	from      string
+	rejected  *rejection
+	rejection int // how many versions were
+	arrived   chan struct{}
+}
+
+// rejection is a version that is not in force, and why.
+type rejection struct {
+	Version int32    `json:"version"`
+	Reasons []string `json:"reasons"`
+	raw     []byte
+}
+
+// versions is control's part of /status.
+type versions struct {
+	Seen     int32      `json:"seen"`
+	InForce  int32      `json:"in_force"`
+	From     string     `json:"from,omitempty"` // "source" or "state_dir"
+	Rejected *rejection `json:"rejected"`
+	// Rejections counts the rejected versions since the start.
+	Rejections int `json:"rejections"`
+}
+
+func newControl(log *zap.Logger, stateDir string, source zkconf.Source, apply func(*zkconf.Document)) *control {
+	return &control{log: log, stateDir: stateDir, source: source, apply: apply, seen: -1, arrived: make(chan struct{})}
+}
+
+// update takes what the source has seen.
+func (c *control) update(u zkconf.Update) {
+	if u.Doc == nil {
+		c.reject(u)
+		return
+	}
+	if !c.accept(u.Doc, "source") {
+		return
+	}
+	good := zkconf.LastGood{Origin: c.source.Origin(), Version: u.Version, Raw: string(u.Raw)}
+	if err := zkconf.SaveLastGood(c.stateDir, good); err != nil {
+		c.log.Error("last good document not saved", zap.Error(err))
+	}
+}
+
+// accept puts a document in force. It says whether anything is new.
+func (c *control) accept(doc *zkconf.Document, from string) bool {
+	c.mu.Lock()
+	if from == "source" {
+		c.seen, c.rejected = doc.Version, nil
+		select {
+		case <-c.arrived:
+		default:
+			close(c.arrived)
+		}
+	}
+	same := c.inForce != nil && bytes.Equal(c.inForce.Raw, doc.Raw)
+	fresh := !same || c.inForce.Version != doc.Version || c.from != from
+	c.inForce, c.from = doc, from
+	c.mu.Unlock()
+	if !same {
+		c.log.Info("configuration in force", zap.Int32("version", doc.Version), zap.String("from", from), zap.Int("bytes", len(doc.Raw)))
+		doc.Walk(func(subsystem, path string, n *zkconf.Node) {
+			for _, w := range n.Warnings {
+				c.log.Warn("value changed as the kernel would", zap.String("subsystem", subsystem), zap.String("cgroup", path), zap.String("value", w))
+			}
+		})
+		c.apply(doc)
+	}
+	return fresh
+}
+
+func (c *control) reject(u zkconf.Update) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen = u.Version
+	if c.rejected != nil && c.rejected.Version == u.Version && bytes.Equal(c.rejected.raw, u.Raw) {
+		return
+	}
+	c.rejected = &rejection{Version: u.Version, Reasons: zkconf.Faults(u.Err), raw: u.Raw}
+	c.rejection++
+	c.log.Error("configuration rejected; the last good one stays in force", zap.Int32("version", u.Version), zap.Strings("reasons", c.rejected.Reasons))
+}
+
+// patience is how long the source may take for its first document before the
+// last good one is enforced without it.
+const patience = time.Second
+
+// fallBack enforces the last good document of an earlier run when the source has
+// none to give.
+func (c *control) fallBack(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-c.arrived:
+		return nil
+	case <-time.After(patience):
+	}
+	doc, err := lastGood(c.stateDir, c.source.Origin())
+	if err != nil {
+		c.log.Warn("last good document not used", zap.Error(err))
+		return nil
+	}
+	c.mu.Lock()
+	late := c.inForce != nil
+	c.mu.Unlock()
+	if doc != nil && !late {
+		c.accept(doc, "state_dir")
+	}
+	return nil
+}
+
+func (c *control) document() *zkconf.Document {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.inForce
+}
+
+func (c *control) versions() versions {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := versions{Seen: c.seen, InForce: -1, From: c.from, Rejected: c.rejected, Rejections: c.rejection}
+	if c.inForce != nil {
+		v.InForce = c.inForce.Version
+	}
+	return v
+}
+
+// getConf is the answer to get_conf: the document as it was written.
+func (c *control) getConf(context.Context, json.RawMessage) (any, error) {
+	answer := struct {
+		Version int32           `json:"version"`
+		Value   json.RawMessage `json:"value"`
+	}{Version: -1, Value: json.RawMessage("null")}
+	if doc := c.document(); doc != nil {
+		answer.Version, answer.Value = doc.Version, doc.Raw
+	}
+	return answer, nil
+}

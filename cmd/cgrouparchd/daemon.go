@@ -1,0 +1,321 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/cgrouparch/cgrouparch/internal/account"
+	"github.com/cgrouparch/cgrouparch/internal/config"
+	"github.com/cgrouparch/cgrouparch/internal/pidfiles"
+	"github.com/cgrouparch/cgrouparch/internal/reconcile"
+	"github.com/cgrouparch/cgrouparch/internal/statefile"
+	"github.com/cgrouparch/cgrouparch/internal/wsapi"
+	"github.com/cgrouparch/cgrouparch/internal/zkconf"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	var once bool
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the daemon",
+		Long: `Run the daemon until SIGTERM or SIGINT; cgroups stay as they are when it stops.
+SIGHUP reads everything again now.
+
+With --once: wait for a document, make one full pass, and exit with status 0, or
+1 when the host could not honour all of it.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.loadWithSource()
+			if err != nil {
+				return err
+			}
+			if once {
+				return a.once(cmd.Context(), c)
+			}
+			d, err := newDaemon(c, newLog(c, a.stderr))
+			if err != nil {
+				return failed(err)
+			}
+			return failed(d.run(cmd.Context()))
+		},
+	}
+	cmd.Flags().BoolVar(&once, "once", false, "make one full pass and exit")
+	return cmd
+}
+
+// daemon is the parts of a running daemon and what passes between them.
+type daemon struct {
+	config *config.Config
+	log    *zap.Logger
+	root   string
+
+	source     zkconf.Source
+	control    *control
+	pidFiles   *pidfiles.Source
+	pidWatch   *pidfiles.Watch
+	reconciler *reconcile.Reconciler
+	ring       *account.Ring
+	sampler    *account.Sampler
+	writer     *account.Writer // nil without Redis
+	service    *account.Service
+	listener   net.Listener
+
+	snapshot atomic.Pointer[reconcile.Snapshot]
+	cgroups  chan []pidfiles.Cgroup // capacity 1, newest wins: for the pid file command
+	watching chan struct{}          // closed when cgroups are watched
+	restart  atomic.Pointer[context.CancelFunc]
+}
+
+// newReconciler opens the host's hierarchies.
+func newReconciler(c *config.Config, root string, log *zap.Logger, origin zkconf.Origin, files *pidfiles.Source, published func(*reconcile.Snapshot)) (*reconcile.Reconciler, error) {
+	shield, err := reconcile.NewShield(c.ProtectedCgroup, c.ProtectSystemCgroups)
+	if err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	return reconcile.New(reconcile.Config{
+		CgroupDir: c.CgroupDir, Root: root, StateDir: c.StateDir, Origin: origin, Shield: shield, ArmDisks: c.BlkioArmDisks,
+		Interval: c.TasksUpdateInterval, PidFiles: files, Log: log.Named("reconcile"), Published: published,
+	})
+}
+
+func newPidFiles(c *config.Config, log *zap.Logger) *pidfiles.Source {
+	return pidfiles.New(pidfiles.Config{
+		Files: c.CgroupPidFiles, Command: c.GetCgroupPidFile, Trust: !c.PidFileStrict, Log: log.Named("pid_files"),
+	})
+}
+
+func newDaemon(c *config.Config, log *zap.Logger) (*daemon, error) {
+	d := &daemon{config: c, log: log, cgroups: make(chan []pidfiles.Cgroup, 1), watching: make(chan struct{})}
+	d.source = newSource(c, log)
+	d.pidFiles = newPidFiles(c, log)
+	d.pidWatch = pidfiles.NewWatch(log.Named("pid_files"))
+	ctx, cancel := context.WithTimeout(context.Background(), c.ZKSessionTimeout)
+	defer cancel()
+	var err error
+	if d.root, err = publishRoot(c, log); err != nil {
+		return nil, err
+	}
+	if d.reconciler, err = newReconciler(c, d.root, log, resolve(ctx, d.source), d.pidFiles, d.published); err != nil {
+		return nil, err
+	}
+	d.control = newControl(log, c.StateDir, d.source, d.reconciler.SetDocument)
+	if err := d.accounting(); err != nil {
+		return nil, err
+	}
+	d.listener, err = wsapi.Listen(c.CommunicateIP.String(), c.CommunicatePort)
+	return d, err
+}
+
+func (d *daemon) accounting() (err error) {
+	host, _ := os.Hostname()
+	d.ring = account.NewRing(int(d.config.HistoryTime / time.Second))
+	if r := d.config.Redis; r.Mode != config.RedisNone {
+		d.writer, err = account.NewWriter(account.RedisOptions{
+			Mode: account.RedisMode(r.Mode), Network: r.Network, Addrs: r.Addrs, TLS: r.TLS, Username: r.Username,
+			Password: r.Password.Reveal(), DB: r.DB, Master: r.Master, SentinelUsername: r.SentinelUsername,
+			SentinelPassword: r.SentinelPassword.Reveal(), Prefix: account.ExpandPrefix(r.Prefix, host),
+			Expire: d.config.HistoryTime, ID: writerID(d.config.StateDir, host), Log: d.log.Named("redis"),
+		}, d.ring)
+		if err != nil {
+			return err
+		}
+	}
+	done := func() {}
+	if d.writer != nil {
+		done = d.writer.Wake
+	}
+	d.sampler = account.NewSampler(account.SamplerOptions{Ring: d.ring, Log: d.log.Named("sampler"), MaxOpen: raiseFileLimit(), SlotDone: done})
+	d.service = account.NewService(account.ServiceOptions{Ring: d.ring, Writer: d.writer})
+	return nil
+}
+
+// raiseFileLimit raises RLIMIT_NOFILE as far as it goes and says how many usage
+// files may be kept open, with some descriptors left for everything else.
+func raiseFileLimit() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	limit.Cur = limit.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	const others = 4096 + 200 // websockets, ZooKeeper, Redis, /proc, inotify
+	return max(int(min(limit.Cur, 1<<20))-others, 256)
+}
+
+// tasks are the daemon's goroutines.
+func (d *daemon) tasks() []task {
+	tasks := []task{
+		{"signals", d.signals},
+		{"configuration source", d.follow},
+		{"last good configuration", d.control.fallBack},
+		{"cgroup watch", func(ctx context.Context) error {
+			return d.reconciler.Watch(ctx, func() { close(d.watching) })
+		}},
+		{"reconciler", d.reconcile},
+		{"pid file watch", func(ctx context.Context) error { return d.pidWatch.Run(ctx, d.reconciler.Placed) }},
+		{"sampler", d.sampler.Run},
+		{"api", d.serve},
+	}
+	if len(d.config.GetCgroupPidFile) > 0 {
+		tasks = append(tasks, task{"pid file command", d.askPidFiles})
+	}
+	if d.writer != nil {
+		tasks = append(tasks, task{"redis writer", d.writer.Run})
+	}
+	return tasks
+}
+
+func (d *daemon) run(ctx context.Context) error {
+	defer d.reconciler.Close()
+	d.log.Info("started", zap.String("version", version), zap.String("cgroup_root", d.root), zap.Stringer("address", d.listener.Addr()),
+		zap.Stringer("source", d.source.Origin()))
+	err := runTasks(ctx, d.tasks())
+	d.log.Info("stopped", zap.Error(err))
+	_ = d.log.Sync() // standard error cannot always be synced
+	return err
+}
+
+// follow runs the source of the document, anew whenever a SIGHUP ends it.
+func (d *daemon) follow(ctx context.Context) error {
+	for ctx.Err() == nil {
+		inner, cancel := context.WithCancel(ctx)
+		d.restart.Store(&cancel)
+		err := d.source.Run(inner, d.control.update)
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// signals reads everything again at each SIGHUP: cgroups, mounts and pid files
+// in a full pass, and ZooKeeper in a new session. A local file is read on its
+// own account, and counts its versions.
+func (d *daemon) signals(ctx context.Context) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+			d.log.Info("reading everything again")
+			d.refreshPidFiles()
+			d.reconciler.Reload()
+			if cancel := d.restart.Load(); cancel != nil && d.config.ConfFile == "" {
+				(*cancel)()
+			}
+		}
+	}
+}
+
+func (d *daemon) reconcile(ctx context.Context) error {
+	select {
+	case <-d.watching:
+		return d.reconciler.Run(ctx)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// published takes what a pass has found, in the reconciler's goroutine.
+func (d *daemon) published(s *reconcile.Snapshot) {
+	old := d.snapshot.Swap(s)
+	if s.Changed {
+		d.sampler.SetTarget(target(s, d.root))
+	}
+	if old == nil || old.Document != s.Document || s.Pass.Full {
+		d.refreshPidFiles()
+		d.pidWatch.SetFiles(d.pidFiles.Patterns(s.Cgroups))
+	}
+}
+
+// refreshPidFiles lets the pid file command be asked again.
+func (d *daemon) refreshPidFiles() {
+	s := d.snapshot.Load()
+	if s == nil || len(d.config.GetCgroupPidFile) == 0 {
+		return
+	}
+	select {
+	case <-d.cgroups:
+	default:
+	}
+	select {
+	case d.cgroups <- s.Cgroups:
+	default:
+	}
+}
+
+// askPidFiles runs the pid file command apart from the reconciler, which never
+// waits for it.
+func (d *daemon) askPidFiles(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case cgroups := <-d.cgroups:
+			if d.pidFiles.RefreshCommand(ctx, cgroups) {
+				d.pidWatch.SetFiles(d.pidFiles.Patterns(cgroups))
+				d.reconciler.Placed()
+			}
+		}
+	}
+}
+
+func (d *daemon) serve(ctx context.Context) error {
+	s := &wsapi.Server{
+		Listener: d.listener, Log: d.log.Named("api"), Hostnames: hostnames(), AllowedHosts: d.config.AllowedHosts,
+		Ready: d.ready, Status: func() any { return d.status() },
+		Commands: d.commands(),
+	}
+	return s.Run(ctx)
+}
+
+func (d *daemon) ready() error {
+	if d.snapshot.Load() != nil {
+		return nil
+	}
+	s := d.source.Status()
+	return fmt.Errorf("no full pass yet: the document's source is %s%s", s.State, strings.TrimSuffix(": "+s.Error, ": "))
+}
+
+func hostnames() []string {
+	host, err := os.Hostname()
+	if err != nil {
+		return nil
+	}
+	short, _, _ := strings.Cut(host, ".")
+	names := []string{strings.ToLower(host), strings.ToLower(short)}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// writerID tells this daemon's Redis lease from those of others. It is kept in
+// the state directory, so that a restart finds its own lease and not another's.
+func writerID(stateDir, host string) string {
+	file := filepath.Join(stateDir, "writer_id.json")
+	var id string
+	if statefile.Load(file, &id) == nil && id != "" {
+		return id
+	}
+	id = host + " " + rand.Text()[:8]
+	_ = statefile.Save(file, id) // without it, a restart waits for its old lease to end
+	return id
+}

@@ -1,0 +1,101 @@
+// Command cgrouparchd makes this host follow one cgroup configuration.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses (design 1.3).
+const (
+	exitDone    = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitChanges = 3 // plan: there is something to do
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the whole program: standard output carries the answer, everything else
+// goes to stderr.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	a := &app{stdout: stdout, stderr: stderr}
+	root := a.command()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	var e *exitError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &e):
+		if e.err != nil {
+			fmt.Fprintln(stderr, "cgrouparchd:", e.err)
+		}
+		return e.status
+	}
+	fmt.Fprintln(stderr, "cgrouparchd:", err)
+	fmt.Fprintln(stderr, "Run 'cgrouparchd --help' for usage.")
+	return exitUsage // cobra's own errors are all about the command line
+}
+
+// exitError ends the program with a status; a nil err has been reported already.
+type exitError struct {
+	status int
+	err    error
+}
+
+func (e *exitError) Error() string { return fmt.Sprint(e.err) }
+
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exitError{exitFailed, err}
+}
+
+// app is what the commands share.
+type app struct {
+	stdout, stderr io.Writer
+	configFile     string
+	flags          keyFlags
+	json           bool
+}
+
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "cgrouparchd",
+		Short: "Make this host follow one cgroup configuration",
+		Long: `cgrouparchd watches one cgroup configuration in ZooKeeper (or a local file),
+makes the cgroups of this host match it, moves the processes named by pid files
+into them, and samples every cgroup's usage each second.
+
+Every key of the configuration file but the secret ones is also a flag; a flag
+wins. Exit status: 0 done, 1 it failed, 2 usage or configuration fault.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_ = cmd.Usage()
+			return &exitError{status: exitUsage}
+		},
+	}
+	root.CompletionOptions.HiddenDefaultCmd = false
+	a.flags.add(root.PersistentFlags())
+	root.PersistentFlags().StringVar(&a.configFile, "config", "", "configuration file (default "+defaultConfig+")")
+	root.AddCommand(
+		a.runCommand(), a.cgexecCommand(), a.planCommand(), a.checkCommand(), a.showAccountCommand(), a.versionCommand(),
+	)
+	return root
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+	"github.com/cgrouparch/cgrouparch/internal/config"
+)
+
+func (a *app) planCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Show what run would change now, changing nothing",
+		Long: `Show what run would change now, one step a line, in the order in which it would
+happen, changing nothing. Faults of the host go to standard error. Exit status 3
+means that there is something to do, 0 that there is nothing.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.loadWithSource()
+			if err != nil {
+				return err
+			}
+			doc, origin, err := a.document(cmd.Context(), c)
+			if err != nil {
+				return failed(err)
+			}
+			root, err := a.root(c)
+			if err != nil {
+				return failed(err)
+			}
+			files := newPidFiles(c, zap.NewNop())
+			r, err := newReconciler(c, root, newLog(c, a.stderr), origin, files, nil)
+			if err != nil {
+				return failed(err)
+			}
+			defer r.Close()
+			files.RefreshCommand(cmd.Context(), r.Cgroups(doc))
+			plan, faults, err := r.Plan(doc)
+			if err != nil {
+				return failed(err)
+			}
+			if a.json {
+				steps := []string{}
+				for _, s := range plan {
+					steps = append(steps, s.String())
+				}
+				err = json.NewEncoder(a.stdout).Encode(map[string]any{"version": doc.Version, "steps": steps, "faults": orEmpty(faults)})
+			} else {
+				_, err = fmt.Fprint(a.stdout, plan)
+				for _, f := range faults {
+					fmt.Fprintln(a.stderr, f)
+				}
+			}
+			if err == nil && len(plan) > 0 {
+				return &exitError{status: exitChanges}
+			}
+			return failed(err)
+		},
+	}
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+// root resolves our root for a command that only reads.
+func (a *app) root(c *config.Config) (string, error) {
+	l, err := cgfs.Discover(c.CgroupDir)
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return readRoot(c, l, a.stderr), nil
+}
+
+func (a *app) jsonFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON")
+}

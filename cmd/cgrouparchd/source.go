@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/cgrouparch/cgrouparch/internal/command"
+	"github.com/cgrouparch/cgrouparch/internal/config"
+	"github.com/cgrouparch/cgrouparch/internal/zkconf"
+)
+
+// newSource is where the document comes from.
+func newSource(c *config.Config, log *zap.Logger) zkconf.Source {
+	if c.ConfFile != "" {
+		return &zkconf.File{Path: c.ConfFile, Log: log.Named("conf_file")}
+	}
+	z := &zkconf.ZooKeeper{
+		Hosts: c.ZKHost, Prefix: c.ZKPrefix, SessionTimeout: c.ZKSessionTimeout, Log: log.Named("zookeeper"),
+	}
+	for _, a := range c.ZKAuth {
+		z.Auth = append(z.Auth, zkconf.AuthData{Scheme: a.Scheme, Auth: a.Data.Reveal()})
+	}
+	if len(c.GetZKHost) > 0 {
+		get := command.Command{Argv: c.GetZKHost}
+		z.GetHosts = func(ctx context.Context) (string, error) {
+			out, err := get.Output(ctx)
+			return strings.TrimSpace(string(out)), err
+		}
+	}
+	return z
+}
+
+// resolve lets a source that asks a command find out where it is, as far as it
+// can: who reads state of an earlier run has to know.
+func resolve(ctx context.Context, s zkconf.Source) zkconf.Origin {
+	if z, ok := s.(*zkconf.ZooKeeper); ok && z.GetHosts != nil {
+		if o, err := z.Resolve(ctx); err == nil {
+			return o
+		}
+	}
+	return s.Origin()
+}
+
+// lastGood is the document that an earlier run kept, nil when there is none.
+func lastGood(stateDir string, o zkconf.Origin) (*zkconf.Document, error) {
+	kept, err := zkconf.LoadLastGood(stateDir, o)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return zkconf.Decode([]byte(kept.Raw), kept.Version)
+}
+
+// document reads the document once for a command that only looks. When its
+// source does not answer, the last good one serves, with a warning.
+func (a *app) document(ctx context.Context, c *config.Config) (*zkconf.Document, zkconf.Origin, error) {
+	s := newSource(c, zap.NewNop())
+	u, err := s.Fetch(ctx)
+	if err == nil {
+		err = u.Err
+	}
+	o := s.Origin()
+	if err == nil {
+		return u.Doc, o, nil
+	}
+	doc, keptErr := lastGood(c.StateDir, o)
+	if keptErr != nil {
+		err = errors.Join(err, keptErr)
+	}
+	if doc == nil {
+		return nil, o, err
+	}
+	fmt.Fprintf(a.stderr, "cgrouparchd: warning: %v; using the last good document, version %d\n", err, doc.Version)
+	return doc, o, nil
+}

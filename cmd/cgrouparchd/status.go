@@ -1,0 +1,110 @@
+package main
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/account"
+	"github.com/cgrouparch/cgrouparch/internal/pidfiles"
+	"github.com/cgrouparch/cgrouparch/internal/reconcile"
+	"github.com/cgrouparch/cgrouparch/internal/zkconf"
+)
+
+// status is the object of /status and get_status.
+type status struct {
+	Version    string   `json:"daemon_version"`
+	CgroupRoot string   `json:"cgroup_root"`
+	Document   versions `json:"version"`
+	// ZooKeeper or ConfFile is where the document comes from.
+	ZooKeeper   *zkconf.SourceStatus `json:"zookeeper,omitempty"`
+	ConfFile    *zkconf.SourceStatus `json:"conf_file,omitempty"`
+	Hierarchies []hierarchyStatus    `json:"hierarchies"`
+	HostFaults  []reconcile.Fault    `json:"host_faults"`
+	LastPass    *reconcile.Pass      `json:"last_pass"`
+	Passes      int                  `json:"passes"`
+	// DriftCorrections counts what others changed and was put back.
+	DriftCorrections int `json:"drift_corrections"`
+	// Members are the processes in each cgroup now, by subsystem and path.
+	Members       map[string]map[string][]int `json:"members"`
+	PidFiles      []pidfiles.FileStatus       `json:"pid_files"`
+	PidFileFaults []pidfiles.Fault            `json:"pid_file_faults"`
+	Redis         *account.RedisStatus        `json:"redis"`
+	Sampler       account.SamplerStatus       `json:"sampler"`
+	MissedSlots   uint64                      `json:"missed_slots"`
+	Now           time.Time                   `json:"now"`
+}
+
+type hierarchyStatus struct {
+	Name       string   `json:"name"`
+	Mount      string   `json:"mount"`
+	CgroupV    int      `json:"cgroup_version"`
+	Subsystems []string `json:"subsystems"`
+	// Use is "own", "mirror", "leave", or "" while the document does not use it.
+	Use string `json:"use"`
+}
+
+func (d *daemon) status() *status {
+	s := &status{
+		Version: version, CgroupRoot: d.root, Document: d.control.versions(), Hierarchies: []hierarchyStatus{},
+		HostFaults: []reconcile.Fault{}, Members: map[string]map[string][]int{}, PidFiles: orEmpty(d.pidFiles.Files()),
+		PidFileFaults: orEmpty(d.pidFiles.Faults()), Sampler: d.sampler.Status(), Now: time.Now().UTC(),
+	}
+	s.MissedSlots = s.Sampler.MissedSlots
+	source := d.source.Status()
+	if source.Kind == zkconf.KindFile {
+		s.ConfFile = &source
+	} else {
+		s.ZooKeeper = &source
+	}
+	if d.writer != nil {
+		r := d.writer.Status()
+		s.Redis = &r
+	}
+	snap := d.snapshot.Load()
+	if snap == nil {
+		return s
+	}
+	s.HostFaults, s.LastPass, s.Passes, s.DriftCorrections = orEmpty(snap.Faults), &snap.Pass, snap.Passes, snap.Corrections
+	use := map[string]string{}
+	for _, t := range snap.Trees {
+		use[t.Hierarchy] = t.Mode.String()
+	}
+	for _, h := range snap.Layout.Hierarchies() {
+		s.Hierarchies = append(s.Hierarchies, hierarchyStatus{Name: h.Name(), Mount: h.Mount(), CgroupV: h.Version(), Subsystems: h.Subsystems(), Use: use[h.Name()]})
+	}
+	s.Members = d.members(snap)
+	return s
+}
+
+// members reads who is in each cgroup that takes processes, at this moment.
+func (d *daemon) members(snap *reconcile.Snapshot) map[string]map[string][]int {
+	out := map[string]map[string][]int{}
+	for _, c := range snap.Cgroups {
+		for _, subsystem := range c.Subsystems {
+			h := snap.Layout.Hierarchy(subsystem)
+			if h == nil {
+				continue
+			}
+			pids, err := h.Procs(path.Join(strings.Trim(d.root, "/"), c.Path), []int{})
+			if err != nil {
+				continue // a host fault says why, if it lasts
+			}
+			slices.Sort(pids)
+			if out[subsystem] == nil {
+				out[subsystem] = map[string][]int{}
+			}
+			out[subsystem][c.Path] = pids
+		}
+	}
+	return out
+}
+
+// orEmpty makes JSON show [] and not null.
+func orEmpty[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}

@@ -1,0 +1,208 @@
+package account
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+)
+
+// layout says which cgroup each number of a slot belongs to. It never changes;
+// slots that were sampled from the same tree share one.
+//
+// A slot's words are its numbers followed by a bitmap of those that could be
+// read. A device has two numbers, and the bit of the first counts for both.
+type layout struct {
+	roots   []*node // one per subsystem, in the order of the output
+	numbers int
+	full    *program
+}
+
+// node is one cgroup of a layout.
+type node struct {
+	name   string // the subsystem's name in a root
+	path   string // relative to our root; "" is our root
+	hasSub bool
+	sub    []*node
+
+	kind    cgfs.UsageKind
+	key     string   // the member of a cgfs.UsageNumber
+	first   int      // place of the first number
+	devices []string // of a cgfs.UsageDevices: "8:0", sorted, two numbers each
+}
+
+// newLayout numbers nothing: the nodes come with their places.
+func newLayout(roots []*node, numbers int) *layout {
+	l := &layout{roots: roots, numbers: numbers}
+	l.full = l.program(Filter{})
+	return l
+}
+
+// words is the length of a slot.
+func (l *layout) words() int { return l.numbers + (l.numbers+63)/64 }
+
+func setBit(words []uint64, numbers, i int) { words[numbers+i/64] |= 1 << (i % 64) }
+
+func hasBit(words []uint64, numbers, i int) bool {
+	return words[numbers+i/64]&(1<<(i%64)) != 0
+}
+
+// program is a layout made ready for output: literal JSON with the places of
+// numbers between. Keys are sorted bytewise, so "sub_cgroup" precedes "value".
+type program struct {
+	numbers int
+	steps   []step
+	tail    string
+	max     int // no slot is longer, in bytes
+}
+
+// step is the text up to one value and the members that may stand in it.
+type step struct {
+	text    string
+	members []string // `"usage":`, or for each device `"8:0":{"Read":`
+	devices bool
+	first   int
+}
+
+const (
+	writeMember = `,"Write":`
+	maxDigits   = 20 // of a uint64
+)
+
+// append renders one slot.
+func (p *program) append(dst []byte, words []uint64) []byte {
+	for i := range p.steps {
+		s := &p.steps[i]
+		dst = append(dst, s.text...)
+		if s.devices {
+			dst = s.appendDevices(dst, words, p.numbers)
+		} else if hasBit(words, p.numbers, s.first) {
+			dst = append(dst, s.members[0]...)
+			dst = strconv.AppendUint(dst, words[s.first], 10)
+		}
+	}
+	return append(dst, p.tail...)
+}
+
+func (s *step) appendDevices(dst []byte, words []uint64, numbers int) []byte {
+	more := false
+	for j, member := range s.members {
+		at := s.first + 2*j
+		if !hasBit(words, numbers, at) {
+			continue
+		}
+		if more {
+			dst = append(dst, ',')
+		}
+		more = true
+		dst = append(dst, member...)
+		dst = strconv.AppendUint(dst, words[at], 10)
+		dst = append(dst, writeMember...)
+		dst = strconv.AppendUint(dst, words[at+1], 10)
+		dst = append(dst, '}')
+	}
+	return dst
+}
+
+// program compiles the part of the layout that f selects.
+func (l *layout) program(f Filter) *program {
+	b := builder{selected: f.selection(l.roots)}
+	b.text.WriteByte('{')
+	b.list(l.roots)
+	b.text.WriteByte('}')
+	p := &program{numbers: l.numbers, steps: b.steps, tail: b.text.String()}
+	p.max = len(p.tail)
+	for _, s := range p.steps {
+		p.max += len(s.text)
+		for _, m := range s.members {
+			p.max += len(m) + maxDigits
+			if s.devices {
+				p.max += len(writeMember) + maxDigits + len("},")
+			}
+		}
+	}
+	return p
+}
+
+type builder struct {
+	text     bytes.Buffer
+	steps    []step
+	selected map[*node]choice // nil: everything
+}
+
+// list writes `"name":{...},...` for the selected nodes.
+func (b *builder) list(nodes []*node) {
+	more := false
+	for _, n := range nodes {
+		what := whole
+		if b.selected != nil {
+			what = b.selected[n]
+		}
+		if what == nothing {
+			continue
+		}
+		if more {
+			b.text.WriteByte(',')
+		}
+		more = true
+		b.text.WriteString(quote(n.name))
+		b.text.WriteString(`:{`)
+		b.node(n, what)
+		b.text.WriteByte('}')
+	}
+}
+
+func (b *builder) node(n *node, what choice) {
+	if n.hasSub {
+		b.text.WriteString(`"sub_cgroup":{`)
+		if what == whole {
+			selected := b.selected
+			b.selected = nil
+			b.list(n.sub)
+			b.selected = selected
+		} else {
+			b.list(n.sub)
+		}
+		b.text.WriteByte('}')
+	}
+	if what != whole {
+		return
+	}
+	if n.hasSub {
+		b.text.WriteByte(',')
+	}
+	b.text.WriteString(`"value":{`)
+	b.value(n)
+	b.text.WriteByte('}')
+}
+
+// value ends a step at the place where the node's members go.
+func (b *builder) value(n *node) {
+	s := step{first: n.first}
+	switch {
+	case n.kind == cgfs.UsageNumber:
+		s.members = []string{quote(n.key) + ":"}
+	case n.kind == cgfs.UsageDevices && len(n.devices) > 0:
+		s.devices = true
+		for _, d := range n.devices {
+			s.members = append(s.members, quote(d)+`:{"Read":`)
+		}
+	default:
+		return
+	}
+	s.text = b.text.String()
+	b.text.Reset()
+	b.steps = append(b.steps, s)
+}
+
+// quote is a JSON string, spelled as encoding/json spells it without escaping
+// for HTML.
+func quote(s string) string {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(s) // a string always encodes, and the builder takes everything
+	return strings.TrimSuffix(b.String(), "\n")
+}

@@ -1,0 +1,82 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+)
+
+// The lease key says who writes under a prefix. It grants nothing: both writers
+// go on, because a wrong answer must not cost history, but each second's value
+// would be whose came last, so it is shown as a fault until one of them is gone.
+const (
+	leaseTime  = 10 * time.Second
+	leaseRenew = 3 * time.Second
+	maxID      = 128 // bytes shown of another writer's name
+)
+
+func (w *Writer) leaseKey() string { return w.prefix + "/writer" }
+
+// lease renews our lease, or notices whose it is. Two writers that start at the
+// same moment may both set it; the one whose name is not there sees so at its
+// next turn.
+func (w *Writer) lease() error {
+	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+	defer cancel()
+	holder, err := w.writes.Get(ctx, w.leaseKey()).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return err
+	}
+	w.leaseAt = time.Now()
+	if err == nil && holder != w.id {
+		w.setOther(holder[:min(len(holder), maxID)])
+		return nil
+	}
+	w.setOther("")
+	return w.writes.Set(ctx, w.leaseKey(), w.id, leaseTime).Err()
+}
+
+// reportLease keeps why the server refused the lease, if it did: slots may be
+// allowed all the same.
+func (w *Writer) reportLease(err error) (ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := w.status.LeaseError
+	w.status.LeaseError = ""
+	if err != nil {
+		w.status.LeaseError = brief(err)
+		if before == "" {
+			w.log.Warn("redis refuses the lease key", zap.String("key", w.leaseKey()), zap.Error(err))
+		}
+	}
+	return err == nil
+}
+
+func (w *Writer) setOther(other string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case other == w.status.OtherWriter:
+	case other != "":
+		w.log.Error("another writer uses the same redis_prefix", zap.String("prefix", w.prefix), zap.String("other_writer", other))
+	default:
+		w.log.Info("the other writer is gone", zap.String("prefix", w.prefix), zap.String("other_writer", w.status.OtherWriter))
+	}
+	w.status.OtherWriter = other
+}
+
+// release gives our lease up, so that the next writer need not wait for it to
+// expire.
+func (w *Writer) release() {
+	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+	defer cancel()
+	if holder, err := w.writes.Get(ctx, w.leaseKey()).Result(); err != nil || holder != w.id {
+		return
+	}
+	if err := w.writes.Del(ctx, w.leaseKey()).Err(); err != nil {
+		w.log.Debug("lease not given up", zap.Error(err))
+	}
+}

@@ -1,0 +1,293 @@
+package account
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+)
+
+// SamplerOptions configure a [Sampler].
+type SamplerOptions struct {
+	// Ring takes the slots. Required.
+	Ring *Ring
+	// Log; nil: nothing is logged.
+	Log *zap.Logger
+	// MaxOpen is how many usage files are kept open; the rest are opened for each
+	// read. 0: 800, which leaves room under the customary limit of 1024.
+	MaxOpen int
+	// SlotDone, if set, is called after each new slot, on the sampler's goroutine.
+	// It must not block.
+	SlotDone func()
+	// Now is the wall clock; nil: time.Now. For tests: only an injected clock can
+	// be stepped back.
+	Now func() time.Time
+}
+
+// Sampler reads the usage of every cgroup of its target once a second.
+//
+// Slot n is sampled at the start of second n of the wall clock. When the clock
+// steps back to seconds that the history holds already, those are not sampled
+// again; earlier ones that it does not hold are, so that accounting goes on
+// after a large step. When a second's start is missed by more than half a second
+// (an overrun, a suspended machine, a step forward) it has no slot.
+type Sampler struct {
+	ring     *Ring
+	log      *zap.Logger
+	slotDone func()
+	now      func() time.Time
+
+	mail atomic.Pointer[Target]
+	wake chan struct{}
+
+	// The rest belongs to Run's goroutine.
+	meters  meters
+	subs    []*subsystem // nil until the first target
+	layout  *layout      // nil: to be made
+	spare   []uint64
+	devices []cgfs.DeviceBytes
+	last    int64     // the last second that was dealt with
+	lastAt  time.Time // when, by the monotonic clock; zero: never
+
+	mu     sync.Mutex
+	status SamplerStatus
+}
+
+// SamplerStatus is the sampler's part of /status.
+type SamplerStatus struct {
+	// LastSlot is the newest slot, 0 before the first.
+	LastSlot int64 `json:"last_slot"`
+	// Slots counts the slots sampled since the start.
+	Slots uint64 `json:"slots"`
+	// MissedSlots counts seconds since the first slot that have none.
+	MissedSlots uint64 `json:"missed_slots"`
+	// Unread is how many configured cgroups have no value in the newest slot.
+	Unread int `json:"unread"`
+	// OpenFiles is how many usage files are kept open.
+	OpenFiles int `json:"open_files"`
+	// LateMicroseconds is how long after the start of its second the newest slot
+	// was begun, and DurationMicroseconds how long it took.
+	LateMicroseconds     int64 `json:"late_us"`
+	DurationMicroseconds int64 `json:"duration_us"`
+}
+
+const (
+	defaultMaxOpen = 800
+	// maxLate: a sample nearer to the next second than to its own would belie its
+	// number.
+	maxLate = 500 * time.Millisecond
+)
+
+// NewSampler makes a sampler; Run starts it.
+func NewSampler(o SamplerOptions) *Sampler {
+	s := &Sampler{
+		ring: o.Ring, log: o.Log, slotDone: o.SlotDone, now: o.Now,
+		wake:   make(chan struct{}, 1),
+		meters: meters{kernel: realKernel{}, limit: o.MaxOpen},
+	}
+	if s.log == nil {
+		s.log = zap.NewNop()
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.slotDone == nil {
+		s.slotDone = func() {}
+	}
+	if s.meters.limit <= 0 {
+		s.meters.limit = defaultMaxOpen
+	}
+	return s
+}
+
+// SetTarget replaces what is sampled, from the next second on; the newest target
+// wins. Before the first one there are no slots. Any goroutine may call it.
+func (s *Sampler) SetTarget(t *Target) {
+	s.mail.Store(t)
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Status returns the present state. Any goroutine may call it.
+func (s *Sampler) Status() SamplerStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
+}
+
+// Run samples until ctx ends, then closes every file and returns nil.
+func (s *Sampler) Run(ctx context.Context) error {
+	defer s.close()
+	timer := time.NewTimer(untilNextSecond(s.now()))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.wake:
+			s.adopt(s.mail.Swap(nil))
+		case <-timer.C:
+			s.tick(s.now())
+			timer.Reset(s.rest(s.now()))
+		}
+	}
+}
+
+// rest is how long to wait for the next tick: not at all when a second began
+// during the last one and can still be sampled in time.
+func (s *Sampler) rest(now time.Time) time.Duration {
+	if s.due(now) {
+		return 0
+	}
+	return untilNextSecond(now)
+}
+
+func untilNextSecond(now time.Time) time.Duration {
+	return time.Second - time.Duration(now.Nanosecond())
+}
+
+// due says whether the second that now is in can and should be sampled. The
+// timer may be early against a wall clock that is being slewed; then that second
+// is the last one again.
+func (s *Sampler) due(now time.Time) bool {
+	if s.subs == nil || time.Duration(now.Nanosecond()) > maxLate {
+		return false
+	}
+	return s.lastAt.IsZero() || now.Unix() != s.last
+}
+
+// adopt compiles a target. Files of cgroups that stay are not opened again.
+func (s *Sampler) adopt(t *Target) {
+	if t == nil {
+		return
+	}
+	old := make(map[string]*subsystem, len(s.subs))
+	for _, sub := range s.subs {
+		old[sub.name] = sub
+	}
+	subs := make([]*subsystem, len(t.Subsystems))
+	for i := range t.Subsystems {
+		next := &t.Subsystems[i]
+		subs[i] = newSubsystem(next, old[next.Name], &s.meters)
+		delete(old, next.Name)
+	}
+	for _, sub := range old {
+		sub.close(&s.meters)
+	}
+	s.subs, s.layout = subs, nil
+}
+
+func (s *Sampler) close() {
+	for _, sub := range s.subs {
+		sub.close(&s.meters)
+	}
+	s.subs = nil
+}
+
+// tick samples the second that now is in, if that is due.
+func (s *Sampler) tick(now time.Time) {
+	if !s.due(now) {
+		return
+	}
+	slot, late := now.Unix(), time.Duration(now.Nanosecond())
+	missed := s.gap(slot)
+	s.last, s.lastAt = slot, time.Now()
+	if s.ring.has(slot) {
+		return
+	}
+	words, unread, reason := s.sample()
+	var added bool
+	s.spare, added = s.ring.appendSlot(slot, s.layout, words)
+	if !added {
+		return
+	}
+	s.publish(slot, missed, unread, late, reason)
+	s.slotDone()
+}
+
+// gap reports the seconds between the last one and slot that stay without one.
+func (s *Sampler) gap(slot int64) (missed uint64) {
+	if s.lastAt.IsZero() || slot == s.last+1 {
+		return 0
+	}
+	step := time.Duration(slot-s.last)*time.Second - time.Since(s.lastAt)
+	if slot < s.last {
+		s.log.Warn("clock stepped back", zap.Int64("slot", slot), zap.Int64("last_slot", s.last))
+		return 0
+	}
+	missed = uint64(slot-s.last-1) - uint64(s.ring.held(s.last+1, slot-1))
+	if missed > 0 {
+		s.log.Warn("slots missed", zap.Int64("last_slot", s.last), zap.Int64("slot", slot),
+			zap.Uint64("missed", missed), zap.Duration("clock_step", step.Round(time.Second)))
+	}
+	return missed
+}
+
+// sample reads everything once. The result belongs to the caller.
+func (s *Sampler) sample() (words []uint64, unread int, reason error) {
+	for _, sub := range s.subs {
+		n, err := sub.read(&s.meters, &s.devices)
+		unread += n
+		if err != nil {
+			reason = err
+		}
+	}
+	if s.layout == nil {
+		s.relayout()
+	}
+	words, ok := s.emit()
+	if !ok {
+		// A cgroup used a device for the first time.
+		s.relayout()
+		words, _ = s.emit()
+	}
+	return words, unread, reason
+}
+
+func (s *Sampler) emit() (words []uint64, ok bool) {
+	n := s.layout.words()
+	if cap(s.spare) < n {
+		s.spare = make([]uint64, n)
+	}
+	words = s.spare[:n]
+	clear(words)
+	for _, sub := range s.subs {
+		if !sub.emit(words, s.layout.numbers) {
+			return words, false
+		}
+	}
+	return words, true
+}
+
+func (s *Sampler) relayout() {
+	roots := make([]*node, len(s.subs))
+	next := 0
+	for i, sub := range s.subs {
+		roots[i] = sub.layoutNode(&sub.root, sub.name, "", &next)
+	}
+	s.layout = newLayout(roots, next)
+}
+
+func (s *Sampler) publish(slot int64, missed uint64, unread int, late time.Duration, reason error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case unread > 0 && s.status.Unread == 0:
+		s.log.Warn("usage of some cgroups cannot be read", zap.Int64("slot", slot), zap.Int("unread", unread), zap.Error(reason))
+	case unread == 0 && s.status.Unread > 0:
+		s.log.Info("usage of all cgroups can be read", zap.Int64("slot", slot))
+	}
+	s.status.LastSlot = slot
+	s.status.Slots++
+	s.status.MissedSlots += missed
+	s.status.Unread = unread
+	s.status.OpenFiles = s.meters.open
+	s.status.LateMicroseconds = late.Microseconds()
+	s.status.DurationMicroseconds = time.Since(s.lastAt).Microseconds()
+}

@@ -1,0 +1,237 @@
+package account
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// ErrBusy: so many answers are on their way to slow clients that another one
+// would exceed the bound on memory. The client may ask again.
+var ErrBusy = errors.New("too many answers in flight")
+
+// ServiceOptions configure a [Service].
+type ServiceOptions struct {
+	// Ring is the history in memory. Required.
+	Ring *Ring
+	// Writer is asked for slots from before the start; nil: there is no Redis.
+	Writer *Writer
+	// MaxInFlight bounds the bytes of all answers that are being sent. 0: 64 MiB.
+	MaxInFlight int64
+	// Now is the wall clock; nil: time.Now.
+	Now func() time.Time
+}
+
+// Service answers show_account. It may be used by many goroutines.
+type Service struct {
+	ring    *Ring
+	writer  *Writer
+	now     func() time.Time
+	budget  budget
+	scratch sync.Pool // of *scratch
+}
+
+// scratch is what one answer needs; it is kept for the next one.
+type scratch struct {
+	snapshot
+	buf []byte
+}
+
+const (
+	defaultMaxInFlight = 64 << 20
+	// flushAt gathers small slots into one write.
+	flushAt = 64 << 10
+	// redisTime is what one answer may spend waiting for Redis, in all.
+	redisTime = 300 * time.Millisecond
+	// redisChunk is how many slots are fetched from Redis at once.
+	redisChunk = 16
+)
+
+// NewService makes a service.
+func NewService(o ServiceOptions) *Service {
+	s := &Service{ring: o.Ring, writer: o.Writer, now: o.Now}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	s.budget.limit = o.MaxInFlight
+	if s.budget.limit <= 0 {
+		s.budget.limit = defaultMaxInFlight
+	}
+	s.scratch.New = func() any { return new(scratch) }
+	return s
+}
+
+// ShowAccount answers one request: [ErrArguments] and [ErrBusy] come before
+// anything was written, any other error is w's or ctx's.
+func (s *Service) ShowAccount(ctx context.Context, args json.RawMessage, w io.Writer) error {
+	q, err := s.Query(args)
+	if err != nil {
+		return err
+	}
+	return s.WriteSlots(ctx, q, w)
+}
+
+// Query reads the arguments of show_account as [ParseArgs] does. By default the
+// range ends with the newest slot if that is at most a second old, else now.
+func (s *Service) Query(args json.RawMessage) (Query, error) {
+	end := s.now().Unix()
+	if newest, ok := s.ring.Newest(); ok && newest <= end && end-newest <= 1 {
+		end = newest
+	}
+	return ParseArgs(args, end)
+}
+
+// WriteSlots writes one JSON object, slot by slot ascending, in pieces of about
+// one slot. Slots that do not exist are left out. Its cost depends on the slots
+// that exist. [ErrBusy] comes before anything was written.
+func (s *Service) WriteSlots(ctx context.Context, q Query, w io.Writer) error {
+	slots, layouts := s.ring.slots(q.Start, q.End)
+	programs := compilePrograms(layouts, q.Filter)
+	need := int64(flushAt)
+	for _, p := range programs {
+		need = max(need, flushAt+int64(p.max))
+	}
+	grant, ok := s.budget.take(need)
+	if !ok {
+		return fmt.Errorf("show_account: %w", ErrBusy)
+	}
+	defer grant.release()
+
+	sc := s.scratch.Get().(*scratch)
+	defer s.scratch.Put(sc)
+	out := &answer{w: w, buf: append(sc.buf[:0], '{')}
+	defer func() { sc.buf = out.buf }()
+
+	if err := s.writeOld(ctx, q, out, grant); err != nil {
+		return err
+	}
+	for _, slot := range slots {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if !s.ring.load(slot, &sc.snapshot) {
+			continue // it has just fallen out
+		}
+		p := programs[sc.layout]
+		if p == nil {
+			// Replaced since: only possible when the slot was sampled again after
+			// a step back of the clock, at least a whole history later.
+			continue
+		}
+		out.key(slot)
+		out.buf = p.append(out.buf, sc.words)
+		if err := out.flush(flushAt); err != nil {
+			return err
+		}
+	}
+	out.buf = append(out.buf, '}')
+	return out.flush(0)
+}
+
+func compilePrograms(layouts []*layout, f Filter) map[*layout]*program {
+	programs := make(map[*layout]*program, len(layouts))
+	for _, l := range layouts {
+		switch {
+		case programs[l] != nil:
+		case f == Filter{}:
+			programs[l] = l.full
+		default:
+			programs[l] = l.program(f)
+		}
+	}
+	return programs
+}
+
+// writeOld writes the slots that only Redis has: from before the start of this
+// process, as long as they have not expired. What Redis does not answer in time
+// is left out.
+func (s *Service) writeOld(ctx context.Context, q Query, out *answer, grant *grant) error {
+	if s.writer == nil || s.ring.full() {
+		return nil
+	}
+	now := s.now().Unix()
+	start := max(q.Start, now-int64(s.ring.keep/time.Second))
+	end := min(q.End, now)
+	if first, ok := s.ring.first(); ok {
+		end = min(end, first-1)
+	}
+	left := redisTime
+	for ; start <= end; start += redisChunk {
+		asked := time.Now()
+		values, err := s.writer.fetch(ctx, left, start, min(start+redisChunk-1, end))
+		left -= time.Since(asked)
+		if err != nil {
+			return nil // the writer's state says so already
+		}
+		var size int64
+		for _, v := range values {
+			size += int64(len(v))
+		}
+		if size > 0 && !grant.grow(size) {
+			if out.written {
+				return nil
+			}
+			return fmt.Errorf("show_account: %w", ErrBusy)
+		}
+		err = out.values(start, values, q.Filter)
+		grant.shrink(size)
+		if err != nil || left <= 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// answer is the object being written.
+type answer struct {
+	w       io.Writer
+	buf     []byte
+	members bool
+	written bool
+}
+
+func (a *answer) key(slot int64) {
+	if a.members {
+		a.buf = append(a.buf, ',')
+	}
+	a.members = true
+	a.buf = append(a.buf, '"')
+	a.buf = strconv.AppendInt(a.buf, slot, 10)
+	a.buf = append(a.buf, `":`...)
+}
+
+// values writes slots as Redis holds them. What is not a JSON object is left
+// out: it would spoil the whole answer.
+func (a *answer) values(slot int64, values []string, f Filter) error {
+	for i, v := range values {
+		if v == "" || v[0] != '{' || !json.Valid([]byte(v)) {
+			continue
+		}
+		value, err := f.prune([]byte(v))
+		if err != nil {
+			continue
+		}
+		a.key(slot + int64(i))
+		a.buf = append(a.buf, value...)
+		if err := a.flush(flushAt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flush writes what has gathered, if it is at least so many bytes.
+func (a *answer) flush(atLeast int) error {
+	if len(a.buf) < atLeast {
+		return nil
+	}
+	a.written = true
+	_, err := a.w.Write(a.buf)
+	a.buf = a.buf[:0]
+	return err
+}

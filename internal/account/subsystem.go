@@ -1,0 +1,274 @@
+package account
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+)
+
+// subsystem is one subsystem of the target with its open files.
+type subsystem struct {
+	name      string
+	hierarchy *cgfs.Hierarchy
+	usage     cgfs.Usage
+	root      Cgroup
+	dirs      []directory // sorted by path, so parents stand before children
+	index     map[string]int
+	table     *deviceTable // of cgfs.UsageDevices
+}
+
+// directory is one directory that is read.
+type directory struct {
+	meter
+	configured bool
+	ok         bool // read in this slot
+	number     uint64
+	first      int   // place of the first number in the layout
+	places     []int // of a device's numbers in the layout, by column; -1: none
+}
+
+// newSubsystem compiles t. What old, the same subsystem until now, has open and
+// carries is taken over; old must not be used again.
+func newSubsystem(t *Subsystem, old *subsystem, r *meters) *subsystem {
+	s := &subsystem{name: t.Name, hierarchy: t.Hierarchy, usage: t.Usage, root: t.Root}
+	if s.hierarchy == nil {
+		s.usage = cgfs.Usage{}
+	}
+	if old != nil && !s.continues(old) {
+		old.close(r)
+		old = nil
+	}
+	configured := make(map[string]bool)
+	if s.usage.Kind != cgfs.UsageNone {
+		s.root.walk(func(c *Cgroup) { configured[c.Dir] = true })
+	}
+	wanted := make(map[string]bool, len(configured))
+	for dir := range configured {
+		wanted[dir] = true
+	}
+	if s.usage.SumBelow {
+		for _, dir := range t.Others {
+			wanted[dir] = true
+		}
+	}
+	if old != nil {
+		old.retire(wanted, r)
+	}
+	s.makeDirectories(wanted, configured)
+	if old != nil {
+		s.takeOver(old)
+	}
+	return s
+}
+
+// continues says whether s reads the same files as old did.
+func (s *subsystem) continues(old *subsystem) bool {
+	same := s.hierarchy == old.hierarchy ||
+		s.hierarchy != nil && old.hierarchy != nil && s.hierarchy.Mount() != "" && s.hierarchy.Mount() == old.hierarchy.Mount()
+	return same && s.root.Dir == old.root.Dir && s.usage.Kind == old.usage.Kind &&
+		s.usage.SumBelow == old.usage.SumBelow && slices.Equal(s.usage.Files, old.usage.Files)
+}
+
+// retire ends the directories that are not wanted any more. One of a summed
+// subsystem that is still there becomes wanted: the list may be older than the
+// kernel's tree, and a total must not fall for it.
+func (s *subsystem) retire(wanted map[string]bool, r *meters) {
+	for i := len(s.dirs) - 1; i >= 0; i-- {
+		d := &s.dirs[i]
+		if wanted[d.dir] {
+			continue
+		}
+		if s.usage.SumBelow {
+			alive, renamed := r.alive(s.hierarchy, s.usage.Files, &d.meter)
+			if alive {
+				wanted[d.dir] = true
+				continue
+			}
+			// A renamed cgroup counts on under its new name.
+			if !renamed {
+				s.table.remove(i)
+			}
+		}
+		r.close(&d.meter)
+	}
+}
+
+func (s *subsystem) makeDirectories(wanted, configured map[string]bool) {
+	paths := make([]string, 0, len(wanted))
+	for dir := range wanted {
+		paths = append(paths, dir)
+	}
+	slices.Sort(paths)
+	s.dirs = make([]directory, len(paths))
+	s.index = make(map[string]int, len(paths))
+	for i, dir := range paths {
+		s.dirs[i] = directory{meter: meter{dir: dir, fd: -1}, configured: configured[dir]}
+		s.index[dir] = i
+	}
+	if s.usage.Kind == cgfs.UsageDevices {
+		s.table = newDeviceTable(nil, s.parents())
+	}
+}
+
+// parents gives the row of each directory's nearest ancestor, where totals go.
+func (s *subsystem) parents() []int {
+	parents := make([]int, len(s.dirs))
+	for i := range s.dirs {
+		parents[i] = -1
+		for dir := s.dirs[i].dir; s.usage.SumBelow && parents[i] < 0 && dir != ""; {
+			dir = strings.TrimPrefix(path.Dir("/"+dir), "/")
+			if p, ok := s.index[dir]; ok {
+				parents[i] = p
+			}
+		}
+	}
+	return parents
+}
+
+// takeOver moves the open files and the counts of the directories that stay.
+func (s *subsystem) takeOver(old *subsystem) {
+	if s.table != nil {
+		s.table = newDeviceTable(old.table.used(), s.table.parent)
+	}
+	for i := range s.dirs {
+		j, ok := old.index[s.dirs[i].dir]
+		if !ok {
+			continue
+		}
+		s.dirs[i].fd, old.dirs[j].fd = old.dirs[j].fd, -1
+		if s.table != nil {
+			s.table.copyRow(i, old.table, j)
+		}
+	}
+}
+
+func (s *subsystem) close(r *meters) {
+	for i := range s.dirs {
+		r.close(&s.dirs[i].meter)
+	}
+}
+
+// read samples every directory. It returns how many configured ones have no
+// value, with the first reason.
+func (s *subsystem) read(r *meters, devices *[]cgfs.DeviceBytes) (unread int, reason error) {
+	if s.table != nil {
+		clear(s.table.total)
+	}
+	// Children before parents: a total is complete, and what a removed child
+	// leaves is known, before the parent's turn.
+	for i := len(s.dirs) - 1; i >= 0; i-- {
+		err := s.readDirectory(i, r, devices)
+		s.dirs[i].ok = err == nil
+		if err != nil && s.dirs[i].configured {
+			unread++
+			reason = err
+		}
+	}
+	return unread, reason
+}
+
+func (s *subsystem) readDirectory(i int, r *meters, devices *[]cgfs.DeviceBytes) error {
+	d := &s.dirs[i]
+	data, gone, err := r.read(s.hierarchy, s.usage.Files, &d.meter)
+	if s.usage.Kind == cgfs.UsageNumber {
+		if err == nil {
+			d.number, err = s.usage.ParseNumber(data)
+		}
+		return err
+	}
+	if gone {
+		s.table.remove(i)
+	}
+	if err == nil {
+		*devices, err = s.usage.ParseDevices(data, (*devices)[:0])
+	}
+	if err == nil {
+		s.table.store(i, *devices)
+	}
+	// Without a new reading the last one still counts for the ancestors.
+	s.table.sum(i)
+	return err
+}
+
+// emit writes the numbers of this slot to their places. It fails when the layout
+// has no place for one of them.
+func (s *subsystem) emit(words []uint64, numbers int) bool {
+	for i := range s.dirs {
+		d := &s.dirs[i]
+		switch {
+		case !d.configured || !d.ok:
+		case s.table != nil:
+			if !d.emitDevices(s.table.row(s.table.total, i), words, numbers) {
+				return false
+			}
+		default:
+			words[d.first] = d.number
+			setBit(words, numbers, d.first)
+		}
+	}
+	return true
+}
+
+func (d *directory) emitDevices(totals []count, words []uint64, numbers int) bool {
+	for c := range totals {
+		if !totals[c].has {
+			continue
+		}
+		if c >= len(d.places) || d.places[c] < 0 {
+			return false
+		}
+		at := d.places[c]
+		words[at], words[at+1] = totals[c].read, totals[c].write
+		setBit(words, numbers, at)
+	}
+	return true
+}
+
+// layoutNode lays out c and all below it, beginning at the place next.
+func (s *subsystem) layoutNode(c *Cgroup, name, path string, next *int) *node {
+	n := &node{name: name, path: path, hasSub: c.HasSub, first: *next}
+	if i, ok := s.index[c.Dir]; ok {
+		n.kind, n.key = s.usage.Kind, s.usage.Key
+		d := &s.dirs[i]
+		d.first = *next
+		if s.table == nil {
+			*next++
+		} else {
+			n.devices = s.placeDevices(i, next)
+		}
+	}
+	for i := range c.Sub {
+		child := &c.Sub[i]
+		below := child.Name
+		if path != "" {
+			below = path + "/" + below
+		}
+		n.sub = append(n.sub, s.layoutNode(child, child.Name, below, next))
+	}
+	return n
+}
+
+// placeDevices gives places to the devices of row i that have a total now.
+func (s *subsystem) placeDevices(i int, next *int) []string {
+	t := s.table
+	d := &s.dirs[i]
+	d.places = make([]int, len(t.ids))
+	names := make([]string, len(t.ids))
+	columns := make([]int, 0, len(t.ids))
+	for c, id := range t.ids {
+		d.places[c], names[c] = -1, id.String()
+		if t.row(t.total, i)[c].has {
+			columns = append(columns, c)
+		}
+	}
+	slices.SortFunc(columns, func(a, b int) int { return strings.Compare(names[a], names[b]) })
+	sorted := make([]string, len(columns))
+	for k, c := range columns {
+		sorted[k] = names[c]
+		d.places[c] = *next
+		*next += 2
+	}
+	return sorted
+}

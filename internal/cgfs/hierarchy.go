@@ -1,0 +1,452 @@
+package cgfs
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// MarkName is the extended attribute that every cgroup made by the daemon
+// carries, so that it can tell its own from others'.
+const MarkName = "trusted.cgrouparchd"
+
+// Hierarchy is one mounted cgroup tree. Every path is relative to its mount,
+// without a leading slash; "" is the cgroup at the mount itself. All access goes
+// through one kept directory descriptor, and no path can lead outside it.
+//
+// A Hierarchy may be used by several goroutines.
+type Hierarchy struct {
+	mount Mount
+	fd    int
+}
+
+// OpenHierarchy opens the cgroup filesystem mounted at dir. It fails when dir is
+// not on a cgroup filesystem. Close it when done.
+func OpenHierarchy(dir string) (*Hierarchy, error) {
+	layout, err := Discover(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range layout.hierarchies {
+		if h.mount.Dir == path.Clean(dir) {
+			for _, other := range layout.hierarchies {
+				if other != h {
+					_ = other.Close()
+				}
+			}
+			return h, nil
+		}
+	}
+	layout.Close()
+	return nil, fmt.Errorf("open %s: not the mount of a cgroup hierarchy", dir)
+}
+
+// open opens the mount and proves by its magic number that it is a cgroup
+// filesystem of the version that mountinfo promised.
+func open(m Mount) (*Hierarchy, error) {
+	fd, err := unix.Open(m.Dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &Error{Op: "open", Path: m.Dir, Err: err}
+	}
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		_ = unix.Close(fd)
+		return nil, &Error{Op: "statfs", Path: m.Dir, Err: err}
+	}
+	want := int64(unix.CGROUP_SUPER_MAGIC)
+	if m.Version == 2 {
+		want = unix.CGROUP2_SUPER_MAGIC
+	}
+	if int64(st.Type) != want {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("open %s: not a cgroup v%d filesystem (magic %#x); something else is mounted over it", m.Dir, m.Version, st.Type)
+	}
+	return &Hierarchy{mount: m, fd: fd}, nil
+}
+
+// Close releases the kept descriptor.
+func (h *Hierarchy) Close() error { return unix.Close(h.fd) }
+
+// Name is how the kernel lists the hierarchy in /proc/PID/cgroup: its
+// controllers joined by commas, a named hierarchy's name, or "unified".
+func (h *Hierarchy) Name() string { return h.mount.Name }
+
+// Version is 1 or 2.
+func (h *Hierarchy) Version() int { return h.mount.Version }
+
+// Mount is the directory where the hierarchy is mounted.
+func (h *Hierarchy) Mount() string { return h.mount.Dir }
+
+// Subsystems are the controllers bound to the hierarchy.
+func (h *Hierarchy) Subsystems() []string { return slices.Clone(h.mount.Subsystems) }
+
+// Display spells a path as the plan and the logs do: "cpu:/a/b".
+func (h *Hierarchy) Display(elem ...string) string {
+	return h.mount.Name + ":/" + path.Join(elem...)
+}
+
+// Children lists the names of the cgroups directly below dir, sorted. A leaf
+// costs one fstatat: kernfs counts sub-directories in the link count.
+func (h *Hierarchy) Children(dir string) ([]string, error) {
+	var st unix.Stat_t
+	if err := h.stat(dir, &st); err != nil {
+		return nil, err
+	}
+	if st.Nlink == 2 {
+		return nil, nil
+	}
+	fd, err := h.openat(dir, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return nil, &Error{Op: "list", Path: h.Display(dir), Err: err}
+	}
+	defer unix.Close(fd)
+	names, err := subdirectories(fd)
+	if err != nil {
+		return nil, &Error{Op: "list", Path: h.Display(dir), Err: err}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// subdirectories reads the directory entries of fd that are directories.
+// cgroup filesystems fill in d_type, so no further stat is needed (getdents64(2)).
+func subdirectories(fd int) ([]string, error) {
+	var names []string
+	buf := make([]byte, 16<<10)
+	for {
+		n, err := unix.Getdents(fd, buf)
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			return names, nil
+		}
+		for rest := buf[:n]; len(rest) >= direntName; {
+			reclen := int(rest[16]) | int(rest[17])<<8
+			if reclen < direntName || reclen > len(rest) {
+				return nil, fmt.Errorf("malformed directory entry of %d bytes", reclen)
+			}
+			kind, name := rest[18], rest[direntName:reclen]
+			rest = rest[reclen:]
+			if i := slices.Index(name, 0); i >= 0 {
+				name = name[:i]
+			}
+			if kind == unix.DT_DIR && string(name) != "." && string(name) != ".." {
+				names = append(names, string(name))
+			}
+		}
+	}
+}
+
+// direntName is the offset of d_name in struct linux_dirent64.
+const direntName = 19
+
+// Info is the identity of one cgroup directory.
+type Info struct {
+	// Inode differs for a cgroup that was removed and made again.
+	Inode uint64
+	// Changed is a time not before the cgroup was made: the kernel keeps no birth
+	// time, and its inode may be younger than the cgroup.
+	Changed time.Time
+	// Leaf: it has no child cgroups.
+	Leaf bool
+}
+
+// Stat says which directory is at dir.
+func (h *Hierarchy) Stat(dir string) (Info, error) {
+	var st unix.Stat_t
+	if err := h.stat(dir, &st); err != nil {
+		return Info{}, err
+	}
+	return Info{Inode: st.Ino, Changed: time.Unix(st.Mtim.Unix()), Leaf: st.Nlink == 2}, nil
+}
+
+func (h *Hierarchy) stat(dir string, st *unix.Stat_t) error {
+	rel, err := relative(dir)
+	if err == nil {
+		err = unix.Fstatat(h.fd, rel, st, unix.AT_SYMLINK_NOFOLLOW)
+	}
+	if err != nil {
+		return &Error{Op: "stat", Path: h.Display(dir), Err: err}
+	}
+	return nil
+}
+
+// Mkdir makes the cgroup dir, whose parent must exist, and marks it as ours.
+// ErrExist means that somebody else made it first: it is not marked then.
+func (h *Hierarchy) Mkdir(dir string) error {
+	rel, err := relative(dir)
+	if err == nil {
+		err = unix.Mkdirat(h.fd, rel, 0o755)
+	}
+	if err != nil {
+		return &Error{Op: "mkdir", Path: h.Display(dir), Err: err}
+	}
+	// An old kernel without extended attributes on cgroups still gets its cgroup.
+	if err := h.Mark(dir); !errors.Is(err, ErrNotSupported) {
+		return err
+	}
+	return nil
+}
+
+// Mark puts our mark on dir.
+func (h *Hierarchy) Mark(dir string) error {
+	rel, err := relative(dir)
+	if err == nil {
+		err = unix.Lsetxattr(h.absolute(rel), MarkName, []byte("1"), 0)
+	}
+	if err != nil {
+		return &Error{Op: "mark", Path: h.Display(dir), Err: err}
+	}
+	return nil
+}
+
+// Marked says whether dir carries our mark.
+func (h *Hierarchy) Marked(dir string) (bool, error) {
+	rel, err := relative(dir)
+	if err == nil {
+		var value [8]byte
+		_, err = unix.Lgetxattr(h.absolute(rel), MarkName, value[:])
+		if errors.Is(err, unix.ERANGE) {
+			err = nil // a longer value than ours is a mark all the same
+		}
+	}
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, unix.ENODATA):
+		return false, nil
+	}
+	return false, &Error{Op: "read the mark of", Path: h.Display(dir), Err: err}
+}
+
+// Rmdir removes the cgroup dir. ErrBusy: it still has processes or children.
+func (h *Hierarchy) Rmdir(dir string) error {
+	rel, err := relative(dir)
+	if err == nil {
+		err = unix.Unlinkat(h.fd, rel, unix.AT_REMOVEDIR)
+	}
+	if err != nil {
+		return &Error{Op: "rmdir", Path: h.Display(dir), Err: err}
+	}
+	return nil
+}
+
+// Exists says whether dir has a file of this name.
+func (h *Hierarchy) Exists(dir, file string) bool {
+	var st unix.Stat_t
+	rel, err := relative(path.Join(dir, file))
+	return err == nil && unix.Fstatat(h.fd, rel, &st, unix.AT_SYMLINK_NOFOLLOW) == nil
+}
+
+// Read returns the text of a control file without the final newline.
+func (h *Hierarchy) Read(dir, file string) (string, error) {
+	data, err := h.readAll(dir, file)
+	return strings.TrimSuffix(string(data), "\n"), err
+}
+
+func (h *Hierarchy) readAll(dir, file string) ([]byte, error) {
+	fd, err := h.OpenRead(dir, file)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, 0, 512)
+	for {
+		n, err := unix.Read(fd, buf[len(buf):cap(buf)])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return nil, &Error{Op: "read", Path: h.Display(dir, file), Err: err}
+		}
+		if n == 0 {
+			return buf, nil
+		}
+		buf = buf[:len(buf)+n]
+		if len(buf) == cap(buf) {
+			buf = slices.Grow(buf, cap(buf))
+		}
+	}
+}
+
+// Write writes text to a control file in one write, which is what the kernel
+// takes as one value. The file is never created: a missing one is ErrNotExist.
+func (h *Hierarchy) Write(dir, file, text string) error {
+	fd, err := h.openat(path.Join(dir, file), unix.O_WRONLY)
+	if err != nil {
+		return &Error{Op: "write", Path: h.Display(dir, file), Text: text, Err: err}
+	}
+	defer unix.Close(fd)
+	if err := write(fd, text); err != nil {
+		return &Error{Op: "write", Path: h.Display(dir, file), Text: text, Err: err}
+	}
+	return nil
+}
+
+func write(fd int, text string) error {
+	for {
+		_, err := unix.Write(fd, []byte(text))
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// OpenRead opens a control file for reading, outside the runtime's poller (each
+// cgroup file that os.Open touches becomes an epoll target). The caller owns the
+// descriptor.
+func (h *Hierarchy) OpenRead(dir, file string) (int, error) {
+	fd, err := h.openat(path.Join(dir, file), unix.O_RDONLY)
+	if err != nil {
+		return -1, &Error{Op: "open", Path: h.Display(dir, file), Err: err}
+	}
+	return fd, nil
+}
+
+// Pread reads a kept control file from its beginning. ErrRemoved: its cgroup is
+// gone.
+func Pread(fd int, buf []byte) (int, error) {
+	for {
+		n, err := unix.Pread(fd, buf, 0)
+		switch {
+		case err == nil:
+			return n, nil
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ENODEV):
+			return 0, ErrRemoved
+		}
+		return 0, err
+	}
+}
+
+// CloseFD closes a descriptor from OpenRead.
+func CloseFD(fd int) error { return unix.Close(fd) }
+
+// Procs appends the processes in dir to dst, by thread group id. A process whose
+// threads are spread over several cgroups is listed in each of them.
+func (h *Hierarchy) Procs(dir string, dst []int) ([]int, error) {
+	return h.pids(dir, "cgroup.procs", dst)
+}
+
+// Tasks appends the threads in dir to dst (v1).
+func (h *Hierarchy) Tasks(dir string, dst []int) ([]int, error) {
+	return h.pids(dir, "tasks", dst)
+}
+
+func (h *Hierarchy) pids(dir, file string, dst []int) ([]int, error) {
+	data, err := h.readAll(dir, file)
+	if err != nil {
+		return dst, err
+	}
+	for len(data) > 0 {
+		pid, rest, err := cutPID(data)
+		if err != nil {
+			return dst, &Error{Op: "read", Path: h.Display(dir, file), Err: err}
+		}
+		dst, data = append(dst, pid), rest
+	}
+	return dst, nil
+}
+
+// cutPID takes the decimal number and the newline that data begins with.
+func cutPID(data []byte) (pid int, rest []byte, err error) {
+	i := 0
+	for ; i < len(data) && '0' <= data[i] && data[i] <= '9' && pid < 1<<40; i++ {
+		pid = pid*10 + int(data[i]-'0')
+	}
+	if i == 0 || (i < len(data) && data[i] != '\n') {
+		return 0, nil, fmt.Errorf("not a process id: %q", data[:min(len(data), 32)])
+	}
+	return pid, data[min(i+1, len(data)):], nil
+}
+
+// Move moves whole processes, with all their threads, into dir, in one burst
+// through one open cgroup.procs: the kernel makes the first write of a burst wait
+// for a grace period, and only that. done gets each process's outcome; ErrGone
+// says that it has ended. The error is that of opening dir.
+func (h *Hierarchy) Move(dir string, pids []int, done func(pid int, err error)) error {
+	fd, err := h.openat(path.Join(dir, "cgroup.procs"), unix.O_WRONLY)
+	if err != nil {
+		return &Error{Op: "open", Path: h.Display(dir, "cgroup.procs"), Err: err}
+	}
+	defer unix.Close(fd)
+	for _, pid := range pids {
+		if err := attach(fd, pid); err != nil {
+			done(pid, &Error{Op: "move " + strconv.Itoa(pid), Path: h.Display(dir), Err: err})
+			continue
+		}
+		done(pid, nil)
+	}
+	return nil
+}
+
+func attach(fd, pid int) (err error) {
+	for range attachTries {
+		err = write(fd, strconv.Itoa(pid))
+		if !errors.Is(err, unix.EINVAL) {
+			return err
+		}
+		// A task that is just being born answers EINVAL for a moment.
+		time.Sleep(time.Millisecond)
+	}
+	return err
+}
+
+const attachTries = 4
+
+// relative checks that p is a path that stays below the mount, and spells the
+// mount itself as ".".
+func relative(p string) (string, error) {
+	if p == "" {
+		return ".", nil
+	}
+	for elem := range strings.SplitSeq(p, "/") {
+		if elem == "" || elem == "." || elem == ".." || strings.IndexByte(elem, 0) >= 0 {
+			return "", ErrOutside
+		}
+	}
+	return p, nil
+}
+
+func (h *Hierarchy) absolute(rel string) string { return path.Join(h.mount.Dir, rel) }
+
+// noOpenat2 remembers a kernel before 5.6, which lacks openat2.
+var noOpenat2 atomic.Bool
+
+// openat opens p beneath the mount. The path has been checked; openat2 makes
+// leaving the mount impossible as well.
+func (h *Hierarchy) openat(p string, flags int) (int, error) {
+	rel, err := relative(p)
+	if err != nil {
+		return -1, err
+	}
+	flags |= unix.O_CLOEXEC | unix.O_NOFOLLOW
+	for {
+		var fd int
+		if noOpenat2.Load() {
+			fd, err = unix.Openat(h.fd, rel, flags, 0)
+		} else {
+			fd, err = unix.Openat2(h.fd, rel, &unix.OpenHow{
+				Flags:   uint64(flags),
+				Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV,
+			})
+			if errors.Is(err, unix.ENOSYS) {
+				noOpenat2.Store(true)
+				continue
+			}
+		}
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		return fd, err
+	}
+}

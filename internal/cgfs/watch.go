@@ -1,0 +1,167 @@
+package cgfs
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// EventKind is what somebody did.
+type EventKind int
+
+// The kinds of events.
+const (
+	// EventTree: a cgroup directly below Dir was made, removed or renamed.
+	EventTree EventKind = iota
+	// EventWrite: the control file Name of Dir took a write.
+	EventWrite
+	// EventLost: events were lost; look at everything.
+	EventLost
+)
+
+// Event is one change in a watched cgroup, by us or by others. It says where to
+// look, never what is there.
+type Event struct {
+	Hierarchy *Hierarchy
+	Dir       string
+	Name      string // the control file of an EventWrite
+	Kind      EventKind
+}
+
+// Watcher reports what happens in cgroup directories through inotify, which
+// works on both versions: mkdir, rmdir, rename and every accepted write to a
+// control file, own ones included (inotify(7)).
+type Watcher struct {
+	file *os.File
+
+	mu    sync.Mutex
+	byWD  map[int32]place
+	byDir map[place]int32
+}
+
+type place struct {
+	h   *Hierarchy
+	dir string
+}
+
+// NewWatcher makes a watcher that watches nothing yet. Close it when done.
+func NewWatcher() (*Watcher, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("watch cgroups: inotify_init1: %w", err)
+	}
+	return &Watcher{file: os.NewFile(uintptr(fd), "inotify"), byWD: map[int32]place{}, byDir: map[place]int32{}}, nil
+}
+
+// Close ends a Read that is under way.
+func (w *Watcher) Close() error { return w.file.Close() }
+
+// Add watches dir. Adding it again is free of effect, unless it is another
+// directory of the same name by now.
+func (w *Watcher) Add(h *Hierarchy, dir string) error {
+	rel, err := relative(dir)
+	if err != nil {
+		return &Error{Op: "watch", Path: h.Display(dir), Err: err}
+	}
+	const mask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_MODIFY | unix.IN_ONLYDIR | unix.IN_DONT_FOLLOW
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	raw, err := w.file.SyscallConn()
+	if err != nil {
+		return &Error{Op: "watch", Path: h.Display(dir), Err: err}
+	}
+	var wd int
+	ctlErr := raw.Control(func(fd uintptr) { wd, err = unix.InotifyAddWatch(int(fd), h.absolute(rel), mask) })
+	if err = errors.Join(ctlErr, err); err != nil {
+		if errors.Is(err, unix.ENOSPC) {
+			err = fmt.Errorf("%w (fs.inotify.max_user_watches is too low)", err)
+		}
+		return &Error{Op: "watch", Path: h.Display(dir), Err: err}
+	}
+	at := place{h, dir}
+	w.byWD[int32(wd)] = at
+	w.byDir[at] = int32(wd)
+	return nil
+}
+
+// Len is the number of watched directories.
+func (w *Watcher) Len() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.byWD)
+}
+
+// Read waits for events and returns them, at least one. It returns
+// os.ErrClosed after Close.
+func (w *Watcher) Read() ([]Event, error) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := w.file.Read(buf)
+		if err != nil {
+			if errors.Is(err, os.ErrClosed) {
+				return nil, os.ErrClosed
+			}
+			return nil, fmt.Errorf("watch cgroups: %w", err)
+		}
+		if events := w.translate(parseInotify(buf[:n])); len(events) > 0 {
+			return events, nil
+		}
+	}
+}
+
+func (w *Watcher) translate(raw []rawEvent) []Event {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []Event
+	for _, e := range raw {
+		if e.mask&unix.IN_Q_OVERFLOW != 0 {
+			out = append(out, Event{Kind: EventLost})
+			continue
+		}
+		at, known := w.byWD[e.wd]
+		switch {
+		case !known:
+		case e.mask&unix.IN_IGNORED != 0: // the directory is gone, and with it the watch
+			delete(w.byWD, e.wd)
+			if w.byDir[at] == e.wd {
+				delete(w.byDir, at)
+			}
+		case e.mask&unix.IN_MODIFY != 0:
+			out = append(out, Event{Hierarchy: at.h, Dir: at.dir, Name: e.name, Kind: EventWrite})
+		default:
+			out = append(out, Event{Hierarchy: at.h, Dir: at.dir, Kind: EventTree})
+		}
+	}
+	return out
+}
+
+type rawEvent struct {
+	wd   int32
+	mask uint32
+	name string
+}
+
+// parseInotify splits what an inotify descriptor gave into events: struct
+// inotify_event with a NUL-padded name behind each (inotify(7)).
+func parseInotify(data []byte) []rawEvent {
+	var out []rawEvent
+	for len(data) >= unix.SizeofInotifyEvent {
+		size := int(binary.NativeEndian.Uint32(data[12:]))
+		if size < 0 || size > len(data)-unix.SizeofInotifyEvent {
+			return out
+		}
+		name, _, _ := strings.Cut(string(data[unix.SizeofInotifyEvent:unix.SizeofInotifyEvent+size]), "\x00")
+		out = append(out, rawEvent{
+			wd:   int32(binary.NativeEndian.Uint32(data)),
+			mask: binary.NativeEndian.Uint32(data[4:]),
+			name: name,
+		})
+		data = data[unix.SizeofInotifyEvent+size:]
+	}
+	return out
+}

@@ -1,0 +1,195 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+)
+
+// evacuateFor bounds how long a removal chases processes that keep appearing in
+// the cgroup before it is left to the next pass.
+const evacuateFor = 5 * time.Second
+
+// Counts say what a pass changed.
+type Counts struct {
+	Created int `json:"created"`
+	Written int `json:"written"`
+	Moved   int `json:"moved"`
+	Removed int `json:"removed"`
+	Failed  int `json:"failed"`
+}
+
+// Total is the number of changes made.
+func (c Counts) Total() int { return c.Created + c.Written + c.Moved + c.Removed }
+
+func (c *Counts) add(o Counts) {
+	c.Created += o.Created
+	c.Written += o.Written
+	c.Moved += o.Moved
+	c.Removed += o.Removed
+	c.Failed += o.Failed
+}
+
+// applier carries out a plan. It goes on after a failure and keeps each
+// hierarchy's state true to what was reached.
+type applier struct {
+	observers map[string]*observer
+	did       func(Step) // called after each step that changed something
+	counts    Counts
+	faults    []Fault
+}
+
+func (a *applier) apply(plan Plan) {
+	failed := map[string]bool{} // directories that could not be made
+	for _, s := range plan {
+		o := a.observers[s.Tree.Hierarchy]
+		if above, ok := firstAbove(failed, s.Tree.Hierarchy, s.Dir); ok {
+			a.fail(s, fmt.Errorf("%s: %s could not be made", s, above))
+			continue
+		}
+		var err error
+		switch s.Op {
+		case OpMkdir:
+			if err = a.mkdir(o, s); err != nil {
+				failed[s.Tree.Hierarchy+":/"+s.Dir] = true
+			}
+		case OpWrite:
+			err = a.write(o, s)
+		case OpEvacuate:
+			_, err = a.evacuate(o, s)
+		case OpRmdir:
+			err = a.remove(o, s)
+		}
+		if err != nil {
+			a.fail(s, err)
+		} else if a.did != nil {
+			a.did(s)
+		}
+	}
+}
+
+func firstAbove(failed map[string]bool, hierarchy, dir string) (string, bool) {
+	if len(failed) == 0 {
+		return "", false
+	}
+	for ; dir != ""; dir = parent(dir) {
+		if at := hierarchy + ":/" + dir; failed[at] {
+			return at, true
+		}
+	}
+	return "", false
+}
+
+func (a *applier) fail(s Step, err error) {
+	a.counts.Failed++
+	a.faults = append(a.faults, Fault{Place: s.Place, Reason: err.Error()})
+}
+
+func (a *applier) mkdir(o *observer, s Step) error {
+	err := o.fs.Mkdir(s.Dir)
+	if err != nil && !errors.Is(err, cgfs.ErrExist) {
+		return err
+	}
+	if err == nil {
+		a.counts.Created++
+	}
+	o.state.Missing = slices.DeleteFunc(o.state.Missing, func(dir string) bool { return dir == s.Dir })
+	if s.Path == "" && s.Dir != s.Tree.Root {
+		return nil // on the way to our root
+	}
+	if n := o.state.Nodes[parent(s.Path)]; n != nil && s.Path != "" && !slices.Contains(n.Children, path.Base(s.Path)) {
+		n.Children = append(n.Children, path.Base(s.Path))
+		slices.Sort(n.Children)
+	}
+	return o.visit(s.Tree, s.Path, true)
+}
+
+func (a *applier) write(o *observer, s Step) error {
+	if err := o.fs.Write(s.Dir, s.File, s.Text); err != nil {
+		return err
+	}
+	a.counts.Written++
+	if s.File == cgfs.ArmFile {
+		disk, _, _ := strings.Cut(s.Text, " ")
+		o.state.Armed[disk] = true
+		return nil
+	}
+	n := o.state.Nodes[s.Path]
+	if n == nil {
+		return nil
+	}
+	text, err := o.fs.Read(s.Dir, s.File)
+	if err != nil {
+		delete(n.Values, s.File)
+		return err
+	}
+	n.Values[s.File] = Value{Text: text, Exists: true, Took: s.Text}
+	return nil
+}
+
+// evacuate moves the processes of a cgroup to its refuge, once over. left is the
+// error of a process that would not move.
+func (a *applier) evacuate(o *observer, s Step) (moved int, left error) {
+	pids, err := o.fs.Procs(s.Dir, nil)
+	if err != nil {
+		return 0, unlessRemoved(err)
+	}
+	if len(pids) == 0 {
+		return 0, nil
+	}
+	err = o.fs.Move(s.Tree.Full(s.Tree.Refuge(s.Path)), pids, func(_ int, err error) {
+		switch {
+		case err == nil:
+			moved++
+		case !errors.Is(err, cgfs.ErrGone):
+			left = err
+		}
+	})
+	a.counts.Moved += moved
+	return moved, errors.Join(err, left)
+}
+
+func unlessRemoved(err error) error {
+	if errors.Is(err, cgfs.ErrNotExist) || errors.Is(err, cgfs.ErrRemoved) {
+		return nil
+	}
+	return err
+}
+
+// remove removes a cgroup, moving processes out for as long as they keep
+// appearing in it.
+func (a *applier) remove(o *observer, s Step) error {
+	deadline := time.Now().Add(evacuateFor)
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		err := o.fs.Rmdir(s.Dir)
+		if err == nil || unlessRemoved(err) == nil {
+			break
+		}
+		if !errors.Is(err, cgfs.ErrBusy) {
+			return err
+		}
+		if info, statErr := o.fs.Stat(s.Dir); statErr == nil && !info.Leaf {
+			return fmt.Errorf("%w: it has child cgroups", err)
+		}
+		moved, moveErr := a.evacuate(o, s)
+		if time.Now().After(deadline) {
+			return errors.Join(err, moveErr)
+		}
+		if moved == 0 { // an ending task holds the cgroup for a moment
+			time.Sleep(pause)
+		} else {
+			pause = time.Millisecond
+		}
+	}
+	a.counts.Removed++
+	o.forget(s.Path)
+	if n := o.state.Nodes[parent(s.Path)]; n != nil {
+		n.Children = slices.DeleteFunc(n.Children, func(name string) bool { return name == path.Base(s.Path) })
+	}
+	return nil
+}

@@ -1,0 +1,420 @@
+package reconcile
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+	"github.com/cgrouparch/cgrouparch/internal/zkconf"
+)
+
+// Host is what Compile must know of this host.
+type Host struct {
+	// Hierarchies maps each mounted subsystem to the name of its hierarchy.
+	Hierarchies map[string]string
+	// OnV2 are the subsystems that only the unified hierarchy has.
+	OnV2 map[string]bool
+	// Files are the control files that this kernel has for the settings.
+	Files map[Key]cgfs.File
+	// Disks are the block devices whose counters are to be armed, as "MAJ:MIN".
+	Disks []string
+}
+
+// Key names a row of the settings table.
+type Key struct{ Subsystem, Setting string }
+
+// HostOf asks a layout what Compile must know. Disks are left to the caller.
+func HostOf(l *cgfs.Layout) Host {
+	h := Host{Hierarchies: map[string]string{}, OnV2: map[string]bool{}, Files: map[Key]cgfs.File{}}
+	for _, hier := range l.Hierarchies() {
+		for _, s := range hier.Subsystems() {
+			switch {
+			case hier.Version() == 1:
+				h.Hierarchies[s] = hier.Name()
+			case l.OnV2(s):
+				h.OnV2[s] = true
+			}
+		}
+	}
+	for _, s := range cgfs.Settings() {
+		if f, ok := l.FileOf(s); ok {
+			h.Files[Key{s.Subsystem, s.Key}] = f
+		}
+	}
+	return h
+}
+
+// Mode says what the daemon may remove in a hierarchy.
+type Mode int
+
+// The modes.
+const (
+	// Own: the document names the hierarchy; every foreign cgroup is pruned.
+	Own Mode = iota
+	// Mirror: the hierarchy follows another one; only what carries our mark is
+	// removed.
+	Mirror
+	// Leave: the document named it before; what carries our mark is removed once.
+	Leave
+)
+
+// String is the mode's name in /status.
+func (m Mode) String() string { return [...]string{"own", "mirror", "leave"}[m] }
+
+// Tree is what one hierarchy should hold at and below our root. It is immutable.
+type Tree struct {
+	Hierarchy  string
+	Subsystems []string // those of the document that live here, sorted
+	Root       string   // our root, relative to the mount, without a leading slash
+	Mode       Mode
+	Follows    string // Mirror: the hierarchy whose members are followed
+	// Dirs are our root (Path "") and every configured cgroup, parents first.
+	Dirs []Dir
+	// Resets are settings that were applied and are gone from the document: they
+	// go back to the kernel's default wherever their cgroup stays.
+	Resets []Reset
+	// Arm are the disks to arm (design 1.5).
+	Arm []string
+
+	index map[string]int
+}
+
+// Dir is one cgroup that should exist.
+type Dir struct {
+	Path string // relative to our root; "" is our root
+	// Conf: some subsystem gives it a conf, so that it may take processes.
+	Conf     bool
+	Settings []Setting
+	// Inherit are files that are copied from the parent while they are empty.
+	Inherit []string
+}
+
+// Setting is one control file and the text that it should read.
+type Setting struct {
+	Place string // "cpu/a/b: share", for faults
+	Key   string // "cpu/a/b share", for the record of applied settings
+	File  string
+	Text  string
+}
+
+// Reset is a setting that goes back to its default.
+type Reset struct {
+	Path string
+	Setting
+}
+
+// Fault is something of the document that this host cannot honour.
+type Fault struct {
+	Place  string `json:"place"`
+	Reason string `json:"reason"`
+}
+
+func (f Fault) String() string { return f.Place + ": " + f.Reason }
+
+// Options are Compile's further inputs.
+type Options struct {
+	Root   string // our root, relative to each mount, without a leading slash
+	Shield Shield
+	// Owned are the settings that earlier documents put in force, and
+	// Hierarchies those in which cgroups of ours may be.
+	Owned       []string
+	Hierarchies []string
+}
+
+// Desired is the result of Compile.
+type Desired struct {
+	Trees  []*Tree // sorted by hierarchy
+	Faults []Fault
+	// Placed are the cgroups that take processes, by subsystem.
+	Placed map[string][]string
+}
+
+// Dir finds the entry of a path.
+func (t *Tree) Dir(p string) (*Dir, bool) {
+	i, ok := t.index[p]
+	if !ok {
+		return nil, false
+	}
+	return &t.Dirs[i], true
+}
+
+// Full is the path relative to the mount.
+func (t *Tree) Full(p string) string { return path.Join(t.Root, p) }
+
+// Refuge is where the processes of p go when it is removed: the nearest ancestor
+// with conf, else our root.
+func (t *Tree) Refuge(p string) string {
+	for p != "" {
+		p = parent(p)
+		if d, ok := t.Dir(p); ok && d.Conf && p != "" {
+			return p
+		}
+	}
+	return ""
+}
+
+func parent(p string) string {
+	if i := strings.LastIndexByte(p, '/'); i >= 0 {
+		return p[:i]
+	}
+	return ""
+}
+
+// Compile says what each hierarchy of the host should hold for the document to
+// be honoured, and what of the document the host cannot honour. It is the only
+// place that knows one cgroup version from the other.
+func Compile(doc *zkconf.Document, host Host, opt Options) Desired {
+	c := compiler{doc: doc, host: host, opt: opt, trees: map[string]*Tree{}, placed: map[string][]string{}}
+	for _, subsystem := range sortedKeys(doc.Subsystems) {
+		c.subsystem(subsystem)
+	}
+	c.mirror()
+	c.leave()
+	c.arm()
+	c.conflicts()
+	out := Desired{Faults: c.faults, Placed: c.placed}
+	for _, name := range sortedKeys(c.trees) {
+		out.Trees = append(out.Trees, finish(c.trees[name]))
+	}
+	c.resets(out)
+	slices.SortFunc(out.Faults, func(a, b Fault) int {
+		return cmp.Or(strings.Compare(a.Place, b.Place), strings.Compare(a.Reason, b.Reason))
+	})
+	return out
+}
+
+type compiler struct {
+	doc    *zkconf.Document
+	host   Host
+	opt    Options
+	trees  map[string]*Tree
+	placed map[string][]string
+	faults []Fault
+}
+
+func (c *compiler) fault(place, reason string) {
+	c.faults = append(c.faults, Fault{Place: place, Reason: reason})
+}
+
+// tree is the tree of a hierarchy, made when it is first asked for.
+func (c *compiler) tree(hierarchy string, mode Mode) *Tree {
+	t := c.trees[hierarchy]
+	if t == nil {
+		t = &Tree{Hierarchy: hierarchy, Root: c.opt.Root, Mode: mode, index: map[string]int{}}
+		c.trees[hierarchy] = t
+	}
+	return t
+}
+
+func (c *compiler) subsystem(subsystem string) {
+	hierarchy, mounted := c.host.Hierarchies[subsystem]
+	switch {
+	case mounted:
+	case c.host.OnV2[subsystem]:
+		c.fault(subsystem, "only the unified (v2) hierarchy has this subsystem here, and this version of cgrouparchd drives v1 hierarchies only")
+		return
+	default:
+		c.fault(subsystem, "no such subsystem is mounted on this host")
+		return
+	}
+	t := c.tree(hierarchy, Own)
+	t.Subsystems = append(t.Subsystems, subsystem)
+	c.node(t, subsystem, "", c.doc.Subsystems[subsystem])
+}
+
+// node adds a cgroup and everything below it. The merge is by path: subsystems
+// that share a hierarchy share its cgroups.
+func (c *compiler) node(t *Tree, subsystem, p string, n *zkconf.Node) {
+	place := strings.TrimSuffix(subsystem+"/"+p, "/")
+	if p != "" && c.opt.Shield.Named(t.subsystemsWith(subsystem), p) {
+		c.fault(place, "named by protected_cgroup: left alone, with all below it")
+		return
+	}
+	i, exists := t.index[p]
+	if !exists {
+		i = len(t.Dirs)
+		t.index[p] = i
+		t.Dirs = append(t.Dirs, Dir{Path: p})
+	}
+	d := &t.Dirs[i]
+	if p != "" || t.Root != "" {
+		d.Inherit = append(d.Inherit, cgfs.InheritFiles(subsystem)...)
+	}
+	if n.HasConf {
+		d.Conf = d.Conf || p != ""
+		if p != "" {
+			c.placed[subsystem] = append(c.placed[subsystem], p)
+		}
+		for _, key := range sortedKeys(n.Conf) {
+			c.setting(d, subsystem, place, key, n.Conf[key])
+		}
+		for _, key := range n.Unknown {
+			c.fault(place+": "+key, "unknown setting; ignored")
+		}
+	}
+	for _, name := range sortedKeys(n.Sub) {
+		c.node(t, subsystem, path.Join(p, name), n.Sub[name])
+	}
+}
+
+func (c *compiler) setting(d *Dir, subsystem, place, key, text string) {
+	f, ok := c.host.Files[Key{subsystem, key}]
+	if !ok {
+		c.fault(place+": "+key, "this kernel has no control file for it"+tried(subsystem, key))
+		return
+	}
+	d.Settings = append(d.Settings, Setting{Place: place + ": " + key, Key: place + " " + key, File: f.Name, Text: text})
+}
+
+func tried(subsystem, key string) string {
+	s, ok := cgfs.LookupSetting(subsystem, key)
+	if !ok {
+		return ""
+	}
+	var names []string
+	for _, f := range s.V1 {
+		names = append(names, f.Name)
+	}
+	return fmt.Sprintf(" (looked for %s)", strings.Join(names, ", "))
+}
+
+// mirror lets cpuacct follow cpu where the two are mounted apart and the
+// document names only cpu: its usage is what a user of cpu wants to see.
+func (c *compiler) mirror() {
+	source, hasCPU := c.host.Hierarchies["cpu"]
+	target, hasAcct := c.host.Hierarchies["cpuacct"]
+	_, named := c.doc.Subsystems["cpuacct"]
+	from := c.trees[source]
+	if !hasCPU || !hasAcct || source == target || named || from == nil || c.trees[target] != nil {
+		return
+	}
+	t := c.tree(target, Mirror)
+	t.Follows = source
+	t.Subsystems = []string{"cpuacct"}
+	for _, d := range from.Dirs {
+		t.index[d.Path] = len(t.Dirs)
+		t.Dirs = append(t.Dirs, Dir{Path: d.Path, Conf: d.Conf})
+	}
+}
+
+// leave adds the hierarchies that the document has left.
+func (c *compiler) leave() {
+	for _, name := range c.opt.Hierarchies {
+		mounted := slices.Contains(sortedValues(c.host.Hierarchies), name)
+		if c.trees[name] != nil || !mounted {
+			continue
+		}
+		t := c.tree(name, Leave)
+		for _, s := range sortedKeys(c.host.Hierarchies) {
+			if c.host.Hierarchies[s] == name {
+				t.Subsystems = append(t.Subsystems, s)
+			}
+		}
+		t.index[""] = 0
+		t.Dirs = []Dir{{}}
+	}
+}
+
+func (c *compiler) arm() {
+	if _, named := c.doc.Subsystems["blkio"]; !named {
+		return
+	}
+	if t := c.trees[c.host.Hierarchies["blkio"]]; t != nil {
+		t.Arm = c.host.Disks
+	}
+}
+
+// conflicts finds names that two subsystems of one hierarchy place differently:
+// a process has one place there, so only the first subsystem is followed.
+func (c *compiler) conflicts() {
+	for _, hierarchy := range sortedKeys(c.trees) {
+		seen := map[string]string{} // name -> the first place
+		for _, subsystem := range Precedence(c.trees[hierarchy].Subsystems) {
+			for _, p := range c.placed[subsystem] {
+				name := path.Base(p)
+				first, ok := seen[name]
+				if !ok {
+					seen[name] = subsystem + "/" + p
+					continue
+				}
+				owner, at, _ := strings.Cut(first, "/")
+				if owner != subsystem && at != p && !slices.Contains(c.placed[owner], p) && !slices.Contains(c.placed[subsystem], at) {
+					c.fault(subsystem+"/"+p, fmt.Sprintf("%s and %s share one hierarchy, where a process has one place: its processes follow %s", subsystem, owner, first))
+				}
+			}
+		}
+	}
+}
+
+// Precedence orders the subsystems of one hierarchy: the first one's placement
+// wins (design 2.4).
+func Precedence(subsystems []string) []string {
+	rank := map[string]int{"cpu": -3, "memory": -2, "blkio": -1}
+	out := slices.Clone(subsystems)
+	slices.SortFunc(out, func(a, b string) int { return cmp.Or(cmp.Compare(rank[a], rank[b]), strings.Compare(a, b)) })
+	return out
+}
+
+// resets finds the settings that were put in force and are no longer asked for.
+func (c *compiler) resets(out Desired) {
+	asked := map[string]bool{}
+	for _, t := range out.Trees {
+		for _, d := range t.Dirs {
+			for _, s := range d.Settings {
+				asked[s.Key] = true
+			}
+		}
+	}
+	for _, owned := range c.opt.Owned {
+		i := max(strings.LastIndexByte(owned, ' '), 0) // names may have blanks, settings have none
+		place, key := owned[:i], strings.TrimPrefix(owned[i:], " ")
+		subsystem, p, _ := strings.Cut(place, "/")
+		t := c.trees[c.host.Hierarchies[subsystem]]
+		f, known := c.host.Files[Key{subsystem, key}]
+		if asked[owned] || !known || t == nil || c.opt.Shield.Named(t.subsystemsWith(subsystem), p) {
+			continue
+		}
+		t.Resets = append(t.Resets, Reset{Path: p, Setting: Setting{Place: place + ": " + key, Key: owned, File: f.Name, Text: f.Default}})
+	}
+}
+
+func (t *Tree) subsystemsWith(s string) []string {
+	if slices.Contains(t.Subsystems, s) {
+		return t.Subsystems
+	}
+	return append(slices.Clone(t.Subsystems), s)
+}
+
+// finish sorts a tree's directories, parents first.
+func finish(t *Tree) *Tree {
+	slices.SortFunc(t.Dirs, func(a, b Dir) int { return comparePaths(a.Path, b.Path) })
+	for i, d := range t.Dirs {
+		t.index[d.Path] = i
+	}
+	return t
+}
+
+// comparePaths sorts a parent before its children and keeps a subtree together.
+func comparePaths(a, b string) int {
+	return strings.Compare(strings.ReplaceAll(a, "/", "\x00"), strings.ReplaceAll(b, "/", "\x00"))
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func sortedValues(m map[string]string) []string {
+	var out []string
+	for _, k := range sortedKeys(m) {
+		out = append(out, m[k])
+	}
+	return out
+}

@@ -1,0 +1,71 @@
+package reconcile
+
+import (
+	"time"
+)
+
+// fights notices a second writer: something that is put back again and again is
+// put back ever more slowly, so that two programs do not make a busy loop.
+type fights map[string]*fight
+
+type fight struct {
+	count int       // corrections in a row
+	last  time.Time // the last one
+	until time.Time // not before this one
+}
+
+const (
+	fightFree  = 5                // corrections that are made at once
+	fightCalm  = 30 * time.Second // after which a fight is forgotten
+	fightFirst = 500 * time.Millisecond
+	fightMost  = 30 * time.Second
+)
+
+// hold takes the corrections that must wait out of the plan and says so. Only
+// what a settled document finds changed is a correction; failing places are
+// retried steps.
+func (f fights) hold(plan Plan, settled bool, failing map[string]bool, now time.Time) (Plan, []Fault) {
+	for key, x := range f {
+		if now.Sub(x.last) > fightCalm+fightMost {
+			delete(f, key)
+		}
+	}
+	if !settled {
+		return plan, nil
+	}
+	var out Plan
+	var faults []Fault
+	for _, s := range plan {
+		if s.Op != OpMkdir && s.Op != OpWrite {
+			out = append(out, s)
+			continue
+		}
+		x := f[s.Place]
+		switch {
+		case x != nil && now.Before(x.until):
+			faults = append(faults, Fault{Place: s.Place, Reason: "somebody else keeps changing it; the next correction waits until " + x.until.Format(time.RFC3339)})
+			continue
+		case failing[s.Place] && x == nil:
+		case x == nil || now.Sub(x.last) > fightCalm:
+			f[s.Place] = &fight{count: 1, last: now}
+		default:
+			x.count++
+			x.last = now
+			if x.count > fightFree {
+				x.until = now.Add(min(fightFirst<<min(x.count-fightFree-1, 10), fightMost))
+			}
+		}
+		out = append(out, s)
+	}
+	return out, faults
+}
+
+// wake is when the first held correction may be made; zero when none is held.
+func (f fights) wake(now time.Time) (at time.Time) {
+	for _, x := range f {
+		if x.until.After(now) && (at.IsZero() || x.until.Before(at)) {
+			at = x.until
+		}
+	}
+	return at
+}

@@ -1,0 +1,279 @@
+package reconcile
+
+import (
+	"errors"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+)
+
+// observer keeps the state of one hierarchy true: it reads what it was told to
+// doubt, and trusts the rest, because inotify reports every change.
+type observer struct {
+	fs    FS
+	watch func(dir string) error // before a directory is read, so that no change falls between
+	now   func() time.Time
+	state *State
+}
+
+func newObserver(fs FS, watch func(dir string) error) *observer {
+	return &observer{fs: fs, watch: watch, now: time.Now, state: &State{Nodes: map[string]*Node{}}}
+}
+
+// all reads everything below our root again.
+func (o *observer) all(t *Tree) error {
+	o.state.Missing, o.state.Above = nil, nil
+	exists, err := o.above(t)
+	if err != nil {
+		return err
+	}
+	if !exists {
+		clear(o.state.Nodes)
+	} else if err := o.visit(t, "", true); err != nil {
+		return err
+	}
+	return o.armed(t)
+}
+
+// above finds which directories down to our root are missing, and what our root
+// would inherit.
+func (o *observer) above(t *Tree) (exists bool, err error) {
+	for dir := t.Root; dir != ""; dir = parent(dir) {
+		if _, err := o.fs.Stat(dir); err == nil {
+			break
+		} else if !errors.Is(err, cgfs.ErrNotExist) {
+			return false, err
+		}
+		o.state.Missing = append(o.state.Missing, dir)
+	}
+	slices.Reverse(o.state.Missing)
+	root, _ := t.Dir("")
+	for _, file := range root.Inherit {
+		from := parent(t.Root)
+		if len(o.state.Missing) > 0 {
+			from = parent(o.state.Missing[0])
+		}
+		text, err := o.fs.Read(from, file)
+		if err != nil {
+			return false, err
+		}
+		if o.state.Above == nil {
+			o.state.Above = map[string]string{}
+		}
+		o.state.Above[file] = text
+	}
+	return len(o.state.Missing) == 0, nil
+}
+
+// some reads the given directories (relative to the mount) again.
+func (o *observer) some(t *Tree, dirs []string) error {
+	for _, dir := range dirs {
+		p, ok := relativeTo(t.Root, dir)
+		if !ok || len(o.state.Missing) > 0 {
+			return o.all(t)
+		}
+		if err := o.visit(t, p, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// visit reads the directory p again; deep: and everything below it, else only
+// children that are new.
+func (o *observer) visit(t *Tree, p string, deep bool) error {
+	dir := t.Full(p)
+	if o.watch != nil {
+		if err := o.watch(dir); err != nil {
+			return o.unlessGone(p, err)
+		}
+	}
+	info, err := o.fs.Stat(dir)
+	if err != nil {
+		return o.unlessGone(p, err)
+	}
+	var children []string
+	if !info.Leaf {
+		if children, err = o.fs.Children(dir); err != nil {
+			return o.unlessGone(p, err)
+		}
+	}
+	old := o.state.Nodes[p]
+	n := &Node{Inode: info.Inode, Since: info.Changed, Children: children}
+	if now := o.now(); now.Before(n.Since) {
+		n.Since = now
+	}
+	if old != nil && old.Inode == info.Inode {
+		if old.Since.Before(n.Since) {
+			n.Since = old.Since
+		}
+	} else if old != nil {
+		o.forget(p) // another cgroup of the same name
+		old, deep = nil, true
+	}
+	o.state.Nodes[p] = n
+	if err := o.complete(t, p, n, old); err != nil {
+		return o.unlessGone(p, err)
+	}
+	if old != nil {
+		for _, name := range old.Children {
+			if !slices.Contains(children, name) {
+				o.forget(path.Join(p, name))
+			}
+		}
+	}
+	for _, name := range children {
+		child := path.Join(p, name)
+		if deep || o.state.Nodes[child] == nil {
+			if err := o.visit(t, child, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// unlessGone takes a cgroup that vanished while it was read out of the state.
+func (o *observer) unlessGone(p string, err error) error {
+	if errors.Is(err, cgfs.ErrNotExist) || errors.Is(err, cgfs.ErrRemoved) {
+		o.forget(p)
+		if n := o.state.Nodes[parent(p)]; n != nil && p != "" {
+			n.Children = slices.DeleteFunc(n.Children, func(name string) bool { return name == path.Base(p) })
+		}
+		return nil
+	}
+	return err
+}
+
+// forget takes p and all below it out of the state.
+func (o *observer) forget(p string) {
+	n := o.state.Nodes[p]
+	if n == nil {
+		return
+	}
+	delete(o.state.Nodes, p)
+	for _, name := range n.Children {
+		o.forget(path.Join(p, name))
+	}
+}
+
+// refit reads what a new tree wants to know and an old one did not.
+func (o *observer) refit(t *Tree) error {
+	for _, p := range sortedKeys(o.state.Nodes) {
+		n := o.state.Nodes[p]
+		if n == nil {
+			continue
+		}
+		if err := o.complete(t, p, n, n); err != nil {
+			if err := o.unlessGone(p, err); err != nil {
+				return err
+			}
+		}
+	}
+	if o.state.Armed == nil && len(t.Arm) > 0 {
+		return o.armed(t)
+	}
+	return nil
+}
+
+// complete reads the files and the facts of n that the tree asks for. Of known,
+// the same cgroup seen before, it takes what n shares with it when both are one,
+// else only what the kernel cannot tell.
+func (o *observer) complete(t *Tree, p string, n, known *Node) error {
+	if n.Values == nil {
+		n.Values = map[string]Value{}
+	}
+	for _, file := range t.files(p) {
+		if _, ok := n.Values[file]; ok {
+			continue
+		}
+		v, err := o.read(t.Full(p), file)
+		if err != nil {
+			return err
+		}
+		if known != nil && known.Values[file].Text == v.Text {
+			v.Took = known.Values[file].Took
+		}
+		n.Values[file] = v
+	}
+	if _, configured := t.Dir(p); configured {
+		n.Foreign = false
+		return nil
+	}
+	if n.Foreign {
+		return nil
+	}
+	var err error
+	if n.Marked, err = o.fs.Marked(t.Full(p)); err != nil {
+		return err
+	}
+	procs, err := o.fs.Procs(t.Full(p), nil)
+	if err != nil {
+		return err
+	}
+	n.Foreign, n.Populated = true, len(procs) > 0
+	return nil
+}
+
+func (o *observer) read(dir, file string) (Value, error) {
+	text, err := o.fs.Read(dir, file)
+	if errors.Is(err, cgfs.ErrNotExist) {
+		if _, gone := o.fs.Stat(dir); gone != nil {
+			return Value{}, gone
+		}
+		return Value{}, nil
+	}
+	return Value{Text: text, Exists: err == nil}, err
+}
+
+// files are the control files of p that the tree speaks of.
+func (t *Tree) files(p string) []string {
+	var out []string
+	if d, ok := t.Dir(p); ok {
+		out = append(out, d.Inherit...)
+		for _, s := range d.Settings {
+			out = append(out, s.File)
+		}
+	}
+	for _, r := range t.Resets {
+		if r.Path == p {
+			out = append(out, r.File)
+		}
+	}
+	return out
+}
+
+// armed finds the disks whose counters run already: the hierarchy's root lists a
+// disk from the moment that any cgroup has a rule for it.
+func (o *observer) armed(t *Tree) error {
+	if len(t.Arm) == 0 {
+		return nil
+	}
+	o.state.Armed, o.state.Ruled = map[string]bool{}, map[string][]string{}
+	text, err := o.fs.Read("", cgfs.ArmedFile)
+	if err != nil {
+		return err
+	}
+	for _, disk := range t.Arm {
+		o.state.Armed[disk] = strings.Contains("\n"+text, "\n"+disk+" ")
+	}
+	if !slices.ContainsFunc(t.Arm, func(disk string) bool { return !o.state.Armed[disk] }) {
+		return nil
+	}
+	for p := range o.state.Nodes {
+		rules, err := o.fs.Read(t.Full(p), cgfs.ArmFile)
+		if err != nil {
+			if err := o.unlessGone(p, err); err != nil {
+				return err
+			}
+		}
+		for line := range strings.Lines(rules) {
+			disk, _, _ := strings.Cut(line, " ")
+			o.state.Ruled[disk] = append(o.state.Ruled[disk], p)
+		}
+	}
+	return nil
+}

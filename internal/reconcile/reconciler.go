@@ -1,0 +1,446 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+	"github.com/cgrouparch/cgrouparch/internal/pidfiles"
+	"github.com/cgrouparch/cgrouparch/internal/zkconf"
+)
+
+// Config is what a Reconciler needs.
+type Config struct {
+	// CgroupDir is where cgroup filesystems are mounted.
+	CgroupDir string
+	// Root is our root below each mount, with or without a leading slash.
+	Root string
+	// StateDir keeps what was applied; "" keeps nothing.
+	StateDir string
+	// Origin is where the documents come from.
+	Origin zkconf.Origin
+	Shield Shield
+	// ArmDisks lets blkio counters be armed.
+	ArmDisks bool
+	// Interval is the time between full passes; zero means 30 s.
+	Interval time.Duration
+	// PidFiles says who belongs where; nil places nobody.
+	PidFiles *pidfiles.Source
+	Log      *zap.Logger
+	// Published is called after each pass, from the reconciler's goroutine.
+	Published func(*Snapshot)
+}
+
+// Snapshot is what a pass found and did. It is immutable.
+type Snapshot struct {
+	Document *zkconf.Document
+	Trees    []*Tree
+	// Hierarchies are the open hierarchies by name.
+	Hierarchies map[string]*cgfs.Hierarchy
+	Layout      *cgfs.Layout
+	// Others are the cgroups below our root that the document does not name, by
+	// hierarchy, relative to the mount, parents first. Only of hierarchies whose
+	// usage is a sum over all of them.
+	Others map[string][]string
+	// Changed: trees or cgroups differ from the last snapshot's.
+	Changed bool
+	Faults  []Fault
+	// Cgroups are those that take processes.
+	Cgroups []pidfiles.Cgroup
+	Pass    Pass
+	// Passes counts all of them; Corrections what others changed and was put back.
+	Passes, Corrections int
+}
+
+// Pass describes one pass.
+type Pass struct {
+	Began    time.Time     `json:"began"`
+	Duration time.Duration `json:"duration_ns"`
+	Full     bool          `json:"full"`
+	Counts
+}
+
+// Reconciler makes the host follow the document in force. All of its writes to
+// the kernel are made by the goroutine in Run (or Once).
+type Reconciler struct {
+	opt         Config
+	log         *zap.Logger
+	inbox       inbox
+	layout      *cgfs.Layout
+	mountinfo   string
+	host        Host
+	hierarchies map[string]*cgfs.Hierarchy
+	observers   map[string]*observer
+	watcher     *cgfs.Watcher
+	members     members
+	fights      fights
+
+	doc     *zkconf.Document
+	settled bool // doc has been through a whole pass
+	desired Desired
+	record  record
+	loaded  bool
+
+	placeFaults []Fault
+	procs       []pidfiles.Proc // the last listing of this pass, nil when there was none
+	faults      []Fault
+	young       time.Time // when to look at young foreign cgroups again
+	passes      int
+	corrections int
+	generation  string
+}
+
+// New opens the host's cgroup hierarchies. Close the Reconciler when done.
+func New(c Config) (*Reconciler, error) {
+	c.Root = strings.Trim(c.Root, "/")
+	if c.Interval <= 0 {
+		c.Interval = 30 * time.Second
+	}
+	r := &Reconciler{
+		opt: c, log: c.Log, inbox: newInbox(), observers: map[string]*observer{}, hierarchies: map[string]*cgfs.Hierarchy{},
+		members: members{source: c.PidFiles, history: map[string]pidfiles.History{}, log: c.Log}, fights: fights{},
+	}
+	var err error
+	if r.members.scanner, err = pidfiles.NewScanner("/proc"); err != nil {
+		return nil, err
+	}
+	if err := r.remount(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Close releases what New opened.
+func (r *Reconciler) Close() {
+	_ = r.members.scanner.Close()
+	for _, h := range r.hierarchies {
+		_ = h.Close()
+	}
+	if r.watcher != nil {
+		_ = r.watcher.Close()
+	}
+}
+
+// Layout is the host's hierarchies as New found them.
+func (r *Reconciler) Layout() *cgfs.Layout { return r.layout }
+
+// remount looks for mounted hierarchies again when the mount table has changed.
+// A hierarchy that is known keeps its descriptor; one that is gone is kept open,
+// because the sampler may hold it too.
+func (r *Reconciler) remount() error {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return fmt.Errorf("find cgroup mounts: %w", err)
+	}
+	if string(data) == r.mountinfo {
+		return nil
+	}
+	layout, err := cgfs.Discover(r.opt.CgroupDir)
+	if err != nil {
+		return err
+	}
+	layout.Keep(r.hierarchies)
+	r.mountinfo, r.layout = string(data), layout
+	for _, h := range layout.Hierarchies() {
+		if r.hierarchies[h.Name()] != h {
+			r.hierarchies[h.Name()] = h
+			delete(r.observers, h.Name())
+		}
+	}
+	return nil
+}
+
+// compile makes the trees of the document in force.
+func (r *Reconciler) compile() {
+	r.host = HostOf(r.layout)
+	if r.opt.ArmDisks {
+		disks, err := cgfs.Disks()
+		if err != nil {
+			r.log.Warn("disks not listed, so their counters are not armed", zap.Error(err))
+		}
+		r.host.Disks = disks
+	}
+	r.desired = Compile(r.doc, r.host, Options{
+		Root: r.opt.Root, Shield: r.opt.Shield, Owned: r.record.Settings, Hierarchies: r.record.Hierarchies,
+	})
+}
+
+func (r *Reconciler) load() {
+	if r.loaded {
+		return
+	}
+	r.loaded = true
+	var err error
+	if r.record, err = loadRecord(r.opt.StateDir, r.opt.Origin, r.opt.Root); err != nil {
+		r.log.Warn("record of applied settings not used", zap.Error(err))
+	}
+}
+
+// Plan says what the next full pass would change for doc. It writes nothing.
+func (r *Reconciler) Plan(doc *zkconf.Document) (Plan, []Fault, error) {
+	r.doc = doc
+	r.load()
+	r.compile()
+	faults := slices.Clone(r.desired.Faults)
+	faults = append(faults, r.observe(work{full: true})...)
+	// A young foreign cgroup will be old in a second, so it is shown.
+	plan, more := r.diff(time.Now().Add(GraceAge))
+	c := r.members.read(r.desired)
+	defer c.close()
+	var moves Plan
+	faults = append(faults, r.place(c, &applier{}, func(s Step) { moves = append(moves, s) })...)
+	moves = append(moves, r.mirrorMoves(moves)...)
+	plan = Merge(plan, moves)
+	return plan, append(faults, more...), nil
+}
+
+// Cgroups are the cgroups of a document that take processes on this host.
+func (r *Reconciler) Cgroups(doc *zkconf.Document) []pidfiles.Cgroup {
+	return Compile(doc, HostOf(r.layout), Options{Root: r.opt.Root, Shield: r.opt.Shield}).Cgroups()
+}
+
+// work is what a pass has to look at.
+type work struct {
+	doc  *zkconf.Document
+	full bool
+	// place: pid files may have changed.
+	place bool
+	// dirs are directories to read again, and procs those whose members may have
+	// changed, by hierarchy, relative to the mount.
+	dirs, procs map[string]map[string]bool
+	reload      bool
+}
+
+// pass observes, compares and applies. It is the one function behind every
+// trigger.
+func (r *Reconciler) pass(w work) *Snapshot {
+	began := time.Now()
+	r.procs = nil
+	r.load()
+	before := r.desired
+	fresh := w.doc != nil
+	if fresh {
+		r.doc, r.settled = w.doc, false
+	}
+	if w.full {
+		if err := r.remount(); err != nil {
+			r.log.Error("cgroup mounts not read again", zap.Error(err))
+		}
+	}
+	if fresh || w.full {
+		r.compile()
+	}
+	faults := slices.Clone(r.desired.Faults)
+	faults = append(faults, r.observe(w)...)
+	r.recover()
+	plan, more := r.diff(time.Now())
+	faults = append(faults, more...)
+	plan, fought := r.fights.hold(plan, r.settled, r.failing(), time.Now())
+	faults = append(faults, fought...)
+	r.remember(r.record.before(r.desired.Trees, plan))
+
+	a := &applier{observers: r.observers, did: r.did}
+	remove := slices.IndexFunc(plan, func(s Step) bool { return phase(s.Op) == OpEvacuate })
+	if remove < 0 {
+		remove = len(plan)
+	}
+	a.apply(plan[:remove])
+	if w.full || w.place || a.counts.Created > 0 || !maps.EqualFunc(before.Placed, r.desired.Placed, slices.Equal) {
+		c := r.members.read(r.desired)
+		r.placeFaults = r.place(c, a, nil)
+		c.close()
+		w.procs = nil // compare every cgroup of a mirror
+		faults = append(faults, r.mirrors(a, nil)...)
+	} else if len(w.procs) > 0 {
+		faults = append(faults, r.mirrors(a, w.procs)...)
+	}
+	a.apply(plan[remove:])
+	faults = append(faults, r.placeFaults...)
+	faults = append(faults, a.faults...)
+	r.faults = slices.CompactFunc(faults, func(a, b Fault) bool { return a == b })
+	states := map[string]*State{}
+	for name, o := range r.observers {
+		states[name] = o.state
+	}
+	r.remember(r.record.after(r.desired.Trees, states))
+	r.settled = true
+	r.passes++
+	return r.snapshot(Pass{Began: began, Duration: time.Since(began), Full: w.full, Counts: a.counts})
+}
+
+// failing are the places that had a fault after the last pass: what is tried
+// again there is no correction of what others did.
+func (r *Reconciler) failing() map[string]bool {
+	out := map[string]bool{}
+	for _, f := range r.faults {
+		out[f.Place] = true
+	}
+	return out
+}
+
+func (r *Reconciler) did(s Step) {
+	if r.settled && (s.Op == OpMkdir || s.Op == OpWrite) && !r.failing()[s.Place] {
+		r.corrections++
+		r.log.Info("drift corrected", zap.String("step", s.String()))
+		return
+	}
+	r.log.Debug("step", zap.String("step", s.String()))
+}
+
+// observe brings the state of each hierarchy up to date. What cannot be read is
+// a fault, and is read whole at the next pass.
+func (r *Reconciler) observe(w work) (faults []Fault) {
+	for _, t := range r.desired.Trees {
+		o := r.observers[t.Hierarchy]
+		whole := w.full || o == nil
+		if o == nil {
+			o = newObserver(r.hierarchies[t.Hierarchy], r.watch(t.Hierarchy))
+			r.observers[t.Hierarchy] = o
+		}
+		var err error
+		if whole {
+			err = o.all(t)
+		} else {
+			err = o.some(t, sortedKeys(w.dirs[t.Hierarchy]))
+			if err == nil && w.doc != nil {
+				err = o.refit(t)
+			}
+		}
+		if err != nil {
+			delete(r.observers, t.Hierarchy)
+			faults = append(faults, Fault{Place: t.Hierarchy + ":/" + t.Root, Reason: err.Error()})
+		}
+	}
+	return faults
+}
+
+// watch is how an observer asks for events. Without them (a limit of inotify)
+// drift is found by the full passes.
+func (r *Reconciler) watch(hierarchy string) func(string) error {
+	if r.watcher == nil {
+		return nil
+	}
+	h := r.hierarchies[hierarchy]
+	return func(dir string) error {
+		err := r.watcher.Add(h, dir)
+		if err == nil || errors.Is(err, cgfs.ErrNotExist) {
+			return err
+		}
+		if errors.Is(err, os.ErrClosed) {
+			return nil // we are stopping
+		}
+		r.log.Warn("cgroup not watched, so that drift there is found by full passes only", zap.Error(err))
+		return nil
+	}
+}
+
+func (r *Reconciler) diff(now time.Time) (Plan, []Fault) {
+	self, err := cgfs.Where("self")
+	if err != nil {
+		return nil, []Fault{{Place: "own cgroup", Reason: err.Error()}}
+	}
+	var plans []Plan
+	var faults []Fault
+	r.young = time.Time{}
+	for _, t := range r.desired.Trees {
+		o := r.observers[t.Hierarchy]
+		if o == nil {
+			continue
+		}
+		own, _ := r.hierarchies[t.Hierarchy].Dir(self)
+		own, _ = relativeTo(t.Root, own)
+		d := Diff(t, o.state, r.opt.Shield, own, now)
+		plans = append(plans, d.Plan)
+		faults = append(faults, d.Faults...)
+		if !d.Wake.IsZero() && (r.young.IsZero() || d.Wake.Before(r.young)) {
+			r.young = d.Wake
+		}
+	}
+	return Merge(plans...), faults
+}
+
+// mirrors lets every mirror follow; at limits it to some cgroups of the followed
+// hierarchies.
+func (r *Reconciler) mirrors(a *applier, at map[string]map[string]bool) (faults []Fault) {
+	for _, t := range r.desired.Trees {
+		if t.Mode != Mirror {
+			continue
+		}
+		var paths []string
+		for _, d := range t.Dirs {
+			if at == nil || at[t.Follows][t.Full(d.Path)] || at[t.Hierarchy][t.Full(d.Path)] {
+				paths = append(paths, d.Path)
+			}
+		}
+		if len(paths) > 0 {
+			faults = append(faults, r.follow(t, paths, a)...)
+		}
+	}
+	return faults
+}
+
+// recover marks the cgroups that were made right before a kill, so that they are
+// known as ours.
+func (r *Reconciler) recover() {
+	if r.passes > 0 {
+		return
+	}
+	for _, at := range r.record.Making {
+		hierarchy, dir, _ := strings.Cut(at, ":/")
+		h, o := r.hierarchies[hierarchy], r.observers[hierarchy]
+		if h == nil || o == nil {
+			continue
+		}
+		if marked, err := h.Marked(dir); err == nil && !marked {
+			if err := h.Mark(dir); err != nil {
+				r.log.Warn("cgroup made before a kill not marked", zap.Error(err))
+				continue
+			}
+			if p, below := relativeTo(r.opt.Root, dir); below && o.state.Nodes[p] != nil {
+				o.state.Nodes[p].Marked = true
+			}
+		}
+	}
+}
+
+// remember saves the record when it has changed.
+func (r *Reconciler) remember(next record) {
+	if r.record.equal(next) {
+		return
+	}
+	r.record = next
+	if err := next.save(r.opt.StateDir); err != nil {
+		r.log.Error("record of applied settings not saved", zap.Error(err))
+	}
+}
+
+func (r *Reconciler) snapshot(p Pass) *Snapshot {
+	s := &Snapshot{
+		Document: r.doc, Trees: r.desired.Trees, Layout: r.layout, Hierarchies: maps.Clone(r.hierarchies), Others: map[string][]string{},
+		Faults: r.faults, Cgroups: r.desired.Cgroups(), Pass: p, Passes: r.passes, Corrections: r.corrections,
+	}
+	var generation strings.Builder
+	fmt.Fprintf(&generation, "%p %d\n", r.doc, len(r.mountinfo))
+	for _, t := range r.desired.Trees {
+		if !slices.Contains(t.Subsystems, "blkio") || r.observers[t.Hierarchy] == nil {
+			continue
+		}
+		for p := range r.observers[t.Hierarchy].state.Nodes {
+			if _, configured := t.Dir(p); !configured {
+				s.Others[t.Hierarchy] = append(s.Others[t.Hierarchy], t.Full(p))
+			}
+		}
+		slices.SortFunc(s.Others[t.Hierarchy], comparePaths)
+		fmt.Fprintf(&generation, "%q\n", s.Others[t.Hierarchy])
+	}
+	s.Changed = generation.String() != r.generation
+	r.generation = generation.String()
+	return s
+}

@@ -1,0 +1,145 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+
+	"github.com/cgrouparch/cgrouparch/internal/statefile"
+	"github.com/cgrouparch/cgrouparch/internal/zkconf"
+)
+
+// record is what must survive a kill at any moment for the next start to
+// converge: what we have put in force and may have to take back. It is written
+// before the kernel is.
+type record struct {
+	Origin zkconf.Origin `json:"origin"`
+	Root   string        `json:"cgroup_root"`
+	// Hierarchies are those in which cgroups of ours may be.
+	Hierarchies []string `json:"hierarchies"`
+	// Settings are those that may be in force, as Setting.Key.
+	Settings []string `json:"settings"`
+	// Making are the cgroups that were about to be made, as "cpu:/a/b": one that
+	// lacks our mark was made right before a kill.
+	Making []string `json:"making,omitempty"`
+}
+
+const recordFile = "applied.json"
+
+// loadRecord reads what an earlier run left. A file of another cluster or of
+// another root is refused: what it speaks of is not ours to take back.
+func loadRecord(dir string, origin zkconf.Origin, root string) (record, error) {
+	fresh := record{Origin: origin, Root: root}
+	if dir == "" {
+		return fresh, nil
+	}
+	file := filepath.Join(dir, recordFile)
+	var r record
+	err := statefile.Load(file, &r)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fresh, nil
+	case err != nil:
+		return fresh, err
+	case !r.Origin.SameCluster(origin):
+		return fresh, fmt.Errorf("%s was written for another cluster (%s%s); it is not used", file, r.Origin.Hosts, r.Origin.Path)
+	case r.Root != root:
+		return fresh, fmt.Errorf("%s was written for cgroup_root /%s; it is not used", file, r.Root)
+	}
+	r.Origin = origin
+	return r, nil
+}
+
+func (r record) save(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	return statefile.Save(filepath.Join(dir, recordFile), r)
+}
+
+// before is the record that must be on disk before the trees are applied: what
+// was in force and what will be.
+func (r record) before(trees []*Tree, plan Plan) record {
+	out := r
+	for _, t := range trees {
+		out.Hierarchies = append(slices.Clone(out.Hierarchies), t.Hierarchy)
+	}
+	out.Settings = append(slices.Clone(out.Settings), settingKeys(trees)...)
+	out.Making = nil
+	for _, s := range plan {
+		if s.Op == OpMkdir {
+			out.Making = append(out.Making, s.Tree.Hierarchy+":/"+s.Dir)
+		}
+	}
+	return out.normal()
+}
+
+// after is the record once a pass is over: what the document asks for, and what
+// could not be taken back yet.
+func (r record) after(trees []*Tree, states map[string]*State) record {
+	out := r
+	out.Making, out.Hierarchies = nil, nil
+	out.Settings = settingKeys(trees)
+	for _, t := range trees {
+		s := states[t.Hierarchy]
+		if t.Mode != Leave || s == nil || len(leftovers(t, s)) > 0 {
+			out.Hierarchies = append(out.Hierarchies, t.Hierarchy)
+		}
+		for _, reset := range t.Resets {
+			if s == nil {
+				out.Settings = append(out.Settings, reset.Key)
+				continue
+			}
+			if n := s.Nodes[reset.Path]; n != nil && n.Values[reset.File].Exists && !n.Values[reset.File].is(reset.Text) {
+				out.Settings = append(out.Settings, reset.Key)
+				if !slices.Contains(out.Hierarchies, t.Hierarchy) {
+					out.Hierarchies = append(out.Hierarchies, t.Hierarchy)
+				}
+			}
+		}
+	}
+	return out.normal()
+}
+
+// leftovers are the cgroups with our mark that a tree no longer names.
+func leftovers(t *Tree, s *State) []string {
+	var out []string
+	for p, n := range s.Nodes {
+		if _, configured := t.Dir(p); !configured && n.Foreign && n.Marked {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func settingKeys(trees []*Tree) []string {
+	var out []string
+	for _, t := range trees {
+		for _, d := range t.Dirs {
+			for _, s := range d.Settings {
+				out = append(out, s.Key)
+			}
+		}
+	}
+	return out
+}
+
+func (r record) normal() record {
+	r.Hierarchies = unique(r.Hierarchies)
+	r.Settings = unique(r.Settings)
+	r.Making = unique(r.Making)
+	return r
+}
+
+func unique(s []string) []string {
+	s = slices.Clone(s)
+	slices.Sort(s)
+	return slices.Compact(s)
+}
+
+func (r record) equal(o record) bool {
+	return r.Root == o.Root && slices.Equal(r.Hierarchies, o.Hierarchies) &&
+		slices.Equal(r.Settings, o.Settings) && slices.Equal(r.Making, o.Making)
+}

@@ -1,0 +1,67 @@
+package reconcile
+
+import (
+	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+)
+
+// FS is one mounted hierarchy in the kernel's own language. Directories are
+// relative to the mount. cgfs.Hierarchy is the real one.
+type FS interface {
+	Children(dir string) ([]string, error)
+	Stat(dir string) (cgfs.Info, error)
+	Marked(dir string) (bool, error)
+	Read(dir, file string) (string, error)
+	Procs(dir string, dst []int) ([]int, error)
+	Tasks(dir string, dst []int) ([]int, error)
+
+	Mkdir(dir string) error // and mark it as ours
+	Mark(dir string) error
+	Write(dir, file, text string) error
+	Move(dir string, pids []int, done func(pid int, err error)) error
+	Rmdir(dir string) error
+}
+
+var _ FS = (*cgfs.Hierarchy)(nil)
+
+// State is what was found in one hierarchy, at and below our root.
+type State struct {
+	// Missing are the directories down to our root that do not exist, top first,
+	// relative to the mount.
+	Missing []string
+	// Above are the values that our root inherits while it does not exist.
+	Above map[string]string
+	// Nodes are the existing cgroups, by path relative to our root.
+	Nodes map[string]*Node
+	// Armed are the disks whose counters run; Ruled the cgroups that have a
+	// throttle rule of their own, by disk.
+	Armed map[string]bool
+	Ruled map[string][]string
+}
+
+// Node is one existing cgroup.
+type Node struct {
+	Inode uint64
+	// Since is a time at which it existed already, the earliest known.
+	Since    time.Time
+	Children []string
+	// Values are the control files that were read.
+	Values map[string]Value
+	// Foreign: Marked and Populated are known. They are asked only of cgroups that
+	// the tree does not name.
+	Foreign, Marked, Populated bool
+}
+
+// Value is what a control file reads.
+type Value struct {
+	Text string
+	// Exists is false for a file that this cgroup lacks.
+	Exists bool
+	// Took is the text whose write made the file read so, when the kernel reads
+	// back something else than what it was given.
+	Took string
+}
+
+// is says whether the file holds text, as the kernel spells it.
+func (v Value) is(text string) bool { return v.Exists && (v.Text == text || v.Took == text) }

@@ -1,0 +1,115 @@
+package wsapi
+
+import (
+	"encoding/json"
+	"io"
+	"log"
+	"net/http"
+
+	"github.com/gorilla/websocket"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// serveHTTP checks who asks, then serves the few HTTP paths; every other path
+// is the websocket.
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.names.host(r) {
+		httpError(w, http.StatusForbidden, "this server does not go by the name in the Host header; see allowed_hosts")
+		return
+	}
+	switch r.URL.Path {
+	case "/healthz":
+		s.serveCheck(w, r, s.Health)
+	case "/readyz":
+		s.serveCheck(w, r, s.Ready)
+	case "/status":
+		s.serveStatus(w, r)
+	default:
+		s.serveOther(w, r)
+	}
+}
+
+// serveOther upgrades to a websocket, or explains.
+func (s *Server) serveOther(w http.ResponseWriter, r *http.Request) {
+	if !websocket.IsWebSocketUpgrade(r) {
+		if r.URL.Path != "/" {
+			httpError(w, http.StatusNotFound, "not found; there are /healthz, /readyz, /status, and a websocket on any other path")
+			return
+		}
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", "websocket")
+		httpError(w, http.StatusUpgradeRequired, "this is a websocket: connect with ws:// and send {\"cmd\":\"show_account\"}; over HTTP there are /healthz, /readyz and /status")
+		return
+	}
+	if !s.names.origin(r) {
+		httpError(w, http.StatusForbidden, "the page's origin is not this server; see allowed_hosts")
+		return
+	}
+	s.serveWebsocket(w, r)
+}
+
+func readOnly(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return true
+	}
+	w.Header().Set("Allow", "GET, HEAD")
+	httpError(w, http.StatusMethodNotAllowed, "GET and HEAD only")
+	return false
+}
+
+func (s *Server) serveCheck(w http.ResponseWriter, r *http.Request, check func() error) {
+	if !readOnly(w, r) {
+		return
+	}
+	if check != nil {
+		if err := check(); err != nil {
+			httpError(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+	}
+	httpError(w, http.StatusOK, "ok")
+}
+
+func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
+	if !readOnly(w, r) {
+		return
+	}
+	if s.Status == nil {
+		httpError(w, http.StatusNotFound, "no status")
+		return
+	}
+	data, err := json.MarshalIndent(s.Status(), "", "  ")
+	if err != nil {
+		s.Log.Error("status not encoded", zap.Error(err))
+		httpError(w, http.StatusInternalServerError, "internal error")
+		return
+	}
+	commonHeader(w, "application/json")
+	// Whoever went away while we wrote has no use for an error.
+	_, _ = w.Write(append(data, '\n'))
+}
+
+// httpError writes a line of plain text.
+func httpError(w http.ResponseWriter, status int, text string) {
+	commonHeader(w, "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text+"\n")
+}
+
+func commonHeader(w http.ResponseWriter, contentType string) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+}
+
+// quietLog takes net/http's complaints about clients: nothing an operator has
+// to act on.
+func quietLog(l *zap.Logger) *log.Logger {
+	std, err := zap.NewStdLogAt(l.Named("http"), zapcore.DebugLevel)
+	if err != nil {
+		return log.New(io.Discard, "", 0)
+	}
+	return std
+}

@@ -1,0 +1,203 @@
+package zkconf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+	"go.uber.org/zap"
+)
+
+const (
+	defaultSessionTimeout = 10 * time.Second
+	// maxGrace bounds how long we wait for a session before we start anew, so
+	// that a server that comes back wiped is in use within 20 s. A session
+	// given up too early costs nothing: it owns no nodes.
+	maxGrace = 12 * time.Second
+	// lookInterval is how often the node is looked at without an event: one
+	// small request. An event may be lost, and none says that an ACL has
+	// changed.
+	lookInterval = 5 * time.Second
+	// Limits of the pause before a new session after one that failed at once.
+	minPause, maxPause = 500 * time.Millisecond, 8 * time.Second
+)
+
+// ZooKeeper follows the document in a ZooKeeper node. Its exported fields must not
+// change once it is in use.
+type ZooKeeper struct {
+	// Hosts are the servers, see ParseHosts. Exactly one of Hosts and
+	// GetHosts is set.
+	Hosts string
+	// GetHosts returns them instead. It is called for each new session, and
+	// bounds itself in time.
+	GetHosts func(ctx context.Context) (string, error)
+	// Prefix is the path, below the chroot, of the node's parent.
+	Prefix string
+	// Auth are the identities that each session gets.
+	Auth []AuthData
+	// SessionTimeout is what we ask for; the server may grant another. Zero
+	// is 10 s.
+	SessionTimeout time.Duration
+	// Log may be nil.
+	Log *zap.Logger
+
+	tracker tracker
+	mu      sync.Mutex
+	hosts   []string // as Resolve found them last
+	path    string
+}
+
+// grace is how long a session may be away.
+func (z *ZooKeeper) grace() time.Duration { return min(3*z.timeout(), maxGrace) }
+
+func (z *ZooKeeper) timeout() time.Duration {
+	if z.SessionTimeout > 0 {
+		return z.SessionTimeout
+	}
+	return defaultSessionTimeout
+}
+
+func (z *ZooKeeper) logger() *zap.Logger {
+	if z.Log == nil {
+		return zap.NewNop()
+	}
+	return z.Log
+}
+
+// Run implements Source. Sessions follow each other until ctx ends; each reads
+// the node anew, and nothing is concluded from an event but that one should look.
+func (z *ZooKeeper) Run(ctx context.Context, updates func(Update)) error {
+	f := follower{z: z, updates: updates}
+	pause := minPause
+	for {
+		started := time.Now()
+		err := f.session(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, zk.ErrAuthFailed) {
+			z.setState(StateNoAccess, err)
+		} else {
+			z.setState(StateDisconnected, err)
+		}
+		if errors.Is(err, errExpired) || time.Since(started) > pause {
+			pause = minPause // it was not in vain, or has waited enough
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// Fetch implements Source. Besides ctx it is bounded by three session timeouts,
+// at most 12 s.
+func (z *ZooKeeper) Fetch(ctx context.Context) (Update, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, z.grace(), fmt.Errorf("%w for %v", errNoSession, z.grace()))
+	defer cancel()
+	s, path, err := z.open(ctx)
+	if err != nil {
+		return Update{}, err
+	}
+	defer s.close()
+	for added := 0; ; {
+		data, version, err := z.fetchOnce(ctx, s, path, &added)
+		if err == nil {
+			return newUpdate(data, version), nil
+		}
+		if !errors.Is(err, zk.ErrConnectionClosed) && !errors.Is(err, zk.ErrNoServer) {
+			return Update{}, fmt.Errorf("read %s: %w", path, err)
+		}
+	}
+}
+
+func (z *ZooKeeper) fetchOnce(ctx context.Context, s *session, path string, added *int) ([]byte, int32, error) {
+	if err := s.await(ctx, z.grace(), nil); err != nil {
+		return nil, 0, err
+	}
+	if err := z.addAuth(ctx, s, added); err != nil {
+		return nil, 0, err
+	}
+	n, err := call(ctx, z.grace(), func() (node, error) {
+		data, stat, err := s.conn.Get(path)
+		return node{data: data, stat: stat}, err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return n.data, n.stat.Version, nil
+}
+
+// Status implements Source.
+func (z *ZooKeeper) Status() SourceStatus { return z.tracker.snapshot(z.Origin()) }
+
+// Origin implements Source. With GetHosts the servers and the chroot are unknown
+// until it has been called, which Resolve does.
+func (z *ZooKeeper) Origin() Origin {
+	z.mu.Lock()
+	hosts, path := z.hosts, z.path
+	z.mu.Unlock()
+	if hosts == nil {
+		var chroot string
+		if z.GetHosts == nil {
+			hosts, chroot, _ = ParseHosts(z.Hosts) // its faults are Resolve's
+		}
+		path, _ = NodePath(chroot, z.Prefix)
+	}
+	return Origin{Kind: KindZooKeeper, Hosts: hosts, Path: path}
+}
+
+// Resolve finds out where the servers are, running GetHosts if need be, without
+// connecting to them. Errors are those of GetHosts and of what it printed.
+func (z *ZooKeeper) Resolve(ctx context.Context) (Origin, error) {
+	text := z.Hosts
+	if z.GetHosts != nil {
+		var err error
+		if text, err = z.GetHosts(ctx); err != nil {
+			return Origin{}, fmt.Errorf("get zookeeper hosts: %w", err)
+		}
+	}
+	hosts, chroot, err := ParseHosts(text)
+	if err != nil {
+		return Origin{}, err
+	}
+	path, err := NodePath(chroot, z.Prefix)
+	if err != nil {
+		return Origin{}, err
+	}
+	z.mu.Lock()
+	z.hosts, z.path = hosts, path
+	z.mu.Unlock()
+	return Origin{Kind: KindZooKeeper, Hosts: hosts, Path: path}, nil
+}
+
+func (z *ZooKeeper) open(ctx context.Context) (*session, string, error) {
+	o, err := z.Resolve(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	s, err := openSession(o.Hosts, z.timeout(), z.logger())
+	return s, o.Path, err
+}
+
+// addAuth adds the identities that the session does not have yet. The library
+// sends them again after a reconnect, but only those whose first time succeeded.
+func (z *ZooKeeper) addAuth(ctx context.Context, s *session, added *int) error {
+	for ; *added < len(z.Auth); *added++ {
+		a := z.Auth[*added]
+		_, err := call(ctx, z.grace(), func() (struct{}, error) {
+			return struct{}{}, s.conn.AddAuth(a.Scheme, []byte(a.Auth))
+		})
+		if err != nil {
+			return fmt.Errorf("add auth %v: %w", a, err)
+		}
+	}
+	return nil
+}
+
+func (z *ZooKeeper) setState(state string, err error) { z.tracker.set(z.logger(), state, err) }

@@ -1,0 +1,182 @@
+package e2e
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/testserver"
+)
+
+// useRedis makes the daemon write its history to the server.
+func (h *host) useRedis(redis *testserver.RedisServer, prefix string) {
+	ip, port, _ := strings.Cut(redis.Addr(), ":")
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.set("redis_ip", ip)
+	h.set("redis_port", number)
+	h.set("redis_prefix", prefix)
+}
+
+// accountKeys lists the slots of a prefix, ascending.
+func accountKeys(redis *testserver.RedisServer, prefix string) []string {
+	var keys []string
+	for _, key := range redis.Do("KEYS", prefix+"/account/*").([]any) {
+		keys = append(keys, key.(string))
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// TestRedisHangs: the server hangs for 20 s; no second is missing afterwards, and none was sampled late because of it.
+func TestRedisHangs(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	redis := testserver.Redis(t)
+	h.useRedis(redis, "cga")
+	h.document(sample)
+	d := h.startReady()
+	eventually(t, "first slots", func() error {
+		if n := len(accountKeys(redis, "cga")); n < 2 {
+			return fmt.Errorf("%d keys", n)
+		}
+		return nil
+	})
+	missed := d.number("missed")
+	begin := time.Now().Unix()
+	redis.Freeze()
+	// All the while the newest slot is at most a moment old: sampling does not wait, and neither do clients.
+	throughout(t, 20*time.Second, "sampling while Redis hangs", func() error {
+		time.Sleep(250 * time.Millisecond)
+		now := time.Now().Unix()
+		latest := sortedKeys(d.slots(5))
+		if len(latest) == 0 || latest[len(latest)-1] < fmt.Sprint(now-4) {
+			return fmt.Errorf("it is %d, the newest slots are %v", now, latest)
+		}
+		return nil
+	})
+	redis.Thaw()
+	end := time.Now().Unix()
+	eventually(t, "every second in Redis", func() error {
+		have := map[string]bool{}
+		for _, key := range accountKeys(redis, "cga") {
+			have[key] = true
+		}
+		for slot := begin; slot < end; slot++ {
+			if !have[fmt.Sprintf("cga/account/%d", slot)] {
+				return fmt.Errorf("slot %d of %d to %d is missing", slot, begin, end)
+			}
+		}
+		return nil
+	})
+	if now := d.number("missed"); now != missed {
+		t.Errorf("missed slots went from %d to %d", missed, now)
+	}
+	for slot := begin; slot < end; slot++ { // each with what remains of its expiry, not with all of it
+		ttl := redis.Do("TTL", fmt.Sprintf("cga/account/%d", slot)).(int64)
+		if want := slot + 300 - time.Now().Unix(); ttl < want-3 || ttl > want+3 {
+			t.Errorf("slot %d lives %d s more, want about %d", slot, ttl, want)
+		}
+	}
+}
+
+// TestRedisLate: the server is down when the daemon starts, and killed once more, empty, afterwards.
+func TestRedisLate(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	redis := testserver.RedisStopped(t)
+	h.useRedis(redis, "cga")
+	h.document(sample)
+	d := h.startReady()
+	eventually(t, "slots without Redis", func() error {
+		if n := len(d.slots(10)); n < 3 {
+			return fmt.Errorf("%d slots", n)
+		}
+		return nil
+	})
+	early := sortedKeys(d.slots(10))
+	redis.Start()
+	wantKeys := func(slots []string) {
+		t.Helper()
+		eventually(t, "slots in Redis", func() error {
+			keys := accountKeys(redis, "cga")
+			for _, slot := range slots {
+				if !slices.Contains(keys, "cga/account/"+slot) {
+					return fmt.Errorf("%s is not among %v", slot, keys)
+				}
+			}
+			return nil
+		})
+	}
+	wantKeys(early)
+	redis.Kill()
+	newest := sortedKeys(d.slots(1))
+	redis.Start()
+	wantKeys(newest)
+}
+
+// TestHostInPrefix: two hosts that share a Redis and a configuration do not collide. A UTS namespace makes the second host.
+func TestHostInPrefix(t *testing.T) {
+	t.Parallel()
+	one, two := newHost(t), newHost(t)
+	unshare := needTool(t, "unshare")
+	redis := testserver.Redis(t)
+	for _, h := range []*host{one, two} {
+		h.useRedis(redis, "cga/{host}/x")
+		h.document(sample)
+	}
+	d1 := one.startReady()
+	d2 := two.startReady(unshare, "--uts", "/bin/sh", "-c", `echo other-host > /proc/sys/kernel/hostname && exec "$@"`, "sh")
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "keys of both hosts", func() error {
+		mine, other := accountKeys(redis, "cga/"+name+"/x"), accountKeys(redis, "cga/other-host/x")
+		if len(mine) < 3 || len(other) < 3 {
+			return fmt.Errorf("%d of %s, %d of other-host", len(mine), name, len(other))
+		}
+		return nil
+	})
+	for _, d := range []*daemon{d1, d2} {
+		if err := d.says("another writer"); err == nil {
+			t.Errorf("a collision is shown: %s", d.status())
+		}
+	}
+}
+
+// TestSecondWriter: a second daemon on the same prefix is a fault that is shown, and forgotten when it is gone.
+func TestSecondWriter(t *testing.T) {
+	t.Parallel()
+	one, two := newHost(t), newHost(t)
+	redis := testserver.Redis(t)
+	for _, h := range []*host{one, two} {
+		h.useRedis(redis, "same")
+		h.document(sample)
+	}
+	d1 := one.startReady()
+	eventually(t, "lease", func() error {
+		if value, _ := redis.Do("GET", "same/writer").(string); value == "" {
+			return fmt.Errorf("no key same/writer")
+		}
+		return nil
+	})
+	d2 := two.startReady()
+	d2.wantStatus("another writer")
+	d1.stop()
+	eventually(t, "fault gone", func() error {
+		if d2.says("another writer") == nil {
+			return fmt.Errorf("still shown: %s", d2.status())
+		}
+		return nil
+	})
+}
