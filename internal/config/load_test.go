@@ -345,7 +345,9 @@ func TestPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	w.WriteString("zk_auth_data = ['digest:u:p']\n")
+	if _, err := w.WriteString("zk_auth_data = ['digest:u:p']\n"); err != nil {
+		t.Fatal(err)
+	}
 	w.Close()
 	if _, err := os.Stat("/dev/fd"); err != nil {
 		t.Skip("no /dev/fd")

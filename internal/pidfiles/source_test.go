@@ -171,8 +171,10 @@ func TestCommand(t *testing.T) {
 	})
 	cgroups := []Cgroup{{"x/a", []string{"blkio", "cpu"}}, {"b", []string{"cpu"}}}
 	list := func() []string {
+		claims := source.Read(cgroups)
+		defer CloseClaims(claims)
 		var list []string
-		for _, c := range source.Read(cgroups) {
+		for _, c := range claims {
 			list = append(list, c.Cgroup+" "+c.File)
 		}
 		return list

@@ -2,6 +2,10 @@ package pidfiles
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -54,14 +58,14 @@ func (w *Watch) SetFiles(files []string) {
 // Run watches until ctx ends, and then returns nil. It calls changed a few milliseconds after a pid file has, or may
 // have, changed: also when a new directory came under watch, since something may have happened there before. Events
 // that concern no pid file are ignored. A watch that cannot be set up is logged once and tried again; it never ends Run.
+// changed must not block: it is to wake somebody up.
 func (w *Watch) Run(ctx context.Context, changed func()) error {
-	for {
+	for failed := false; ; failed = true {
 		watcher, err := fsnotify.NewWatcher()
 		if err == nil {
-			a := armed{watcher: watcher, log: w.log, dirs: map[string]bool{}, failed: map[string]bool{}}
-			w.loop(ctx, &a, changed)
+			w.loop(ctx, newArmed(watcher, w.log), changed)
 			_ = watcher.Close()
-		} else {
+		} else if !failed {
 			w.log.Warn("pid files are not watched", zap.Error(err))
 		}
 		select {
@@ -74,48 +78,31 @@ func (w *Watch) Run(ctx context.Context, changed func()) error {
 
 // loop handles events until ctx ends or the watcher breaks.
 func (w *Watch) loop(ctx context.Context, a *armed, changed func()) {
-	report := time.NewTimer(0)
-	if !report.Stop() {
-		<-report.C
-	}
-	defer report.Stop()
+	r := reporter{timer: time.NewTimer(time.Hour)}
+	r.timer.Stop()
+	defer r.timer.Stop()
 	retry := time.NewTicker(rearmEvery)
 	defer retry.Stop()
-	pending := false
-	var last time.Time
-	soon := func() {
-		if !pending {
-			pending = true
-			report.Reset(max(settle, spacing-time.Since(last)))
-		}
-	}
-	if a.arm(w.list()) {
-		soon()
-	}
+	r.soon(a.arm(w.list()))
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.wake:
-			if a.arm(w.list()) {
-				soon()
-			}
+			r.soon(a.arm(w.list()))
 		case <-retry.C:
-			if len(a.failed) > 0 && a.arm(w.list()) {
-				soon()
+			if len(a.failed) > 0 {
+				r.soon(a.arm(w.list()))
 			}
 		case event, ok := <-a.watcher.Events:
 			if !ok {
 				return
 			}
-			switch a.judge(event) {
-			case ignore:
-			case rearm:
+			what := a.judge(event)
+			if what == rearm {
 				a.arm(w.list())
-				soon()
-			case notify:
-				soon()
 			}
+			r.soon(what != ignore)
 		case err, ok := <-a.watcher.Errors:
 			if !ok {
 				return
@@ -123,11 +110,26 @@ func (w *Watch) loop(ctx context.Context, a *armed, changed func()) {
 			// Events were lost, whichever error it is: look at everything.
 			w.log.Debug("pid file watch lost events", zap.Error(err))
 			a.arm(w.list())
-			soon()
-		case <-report.C:
-			pending, last = false, time.Now()
+			r.soon(true)
+		case <-r.timer.C:
+			r.pending, r.last = false, time.Now()
 			changed()
 		}
+	}
+}
+
+// reporter says when to report: soon after the first event, not too soon after the last report.
+type reporter struct {
+	timer   *time.Timer
+	pending bool
+	last    time.Time
+}
+
+// soon sets the timer, if there is something to report.
+func (r *reporter) soon(something bool) {
+	if something && !r.pending {
+		r.pending = true
+		r.timer.Reset(max(settle, spacing-time.Since(r.last)))
 	}
 }
 
@@ -141,26 +143,30 @@ func (w *Watch) list() []string {
 type armed struct {
 	watcher   *fsnotify.Watcher
 	log       *zap.Logger
-	dirs      map[string]bool // directories under watch, with symbolic links resolved
-	failed    map[string]bool // directories that could not be watched; logged once
+	dirs      map[string]os.FileInfo // directories under watch, with symbolic links resolved
+	failed    map[string]bool        // directories that could not be watched; logged once
 	interests []interest
 }
 
-// arm makes the watches agree with the list of files, and reports whether a directory was added.
-func (a *armed) arm(files []string) (added bool) {
-	// A directory may appear between looking for it and watching its parent: look again after each watch that was added.
-	// The bound is for a file system that never comes to rest; events lead here again.
-	const attempts = 8
+func newArmed(watcher *fsnotify.Watcher, log *zap.Logger) *armed {
+	return &armed{watcher: watcher, log: log, dirs: map[string]os.FileInfo{}, failed: map[string]bool{}}
+}
+
+// arm makes the watches agree with the list of files, and reports whether something may have happened before it did.
+func (a *armed) arm(files []string) (changed bool) {
+	// A directory may come or go between looking for it and watching it or its parent: look again until nothing has to be
+	// done. The bound is for a file system that never comes to rest; then events lead here again.
+	const attempts = 100
 	for range attempts {
 		if !a.armOnce(files) {
 			break
 		}
-		added = true
+		changed = true
 	}
-	return added
+	return changed
 }
 
-func (a *armed) armOnce(files []string) (added bool) {
+func (a *armed) armOnce(files []string) (again bool) {
 	a.interests = interests(files)
 	wanted := make(map[string]bool, len(a.interests))
 	for _, in := range a.interests {
@@ -168,8 +174,7 @@ func (a *armed) armOnce(files []string) (added bool) {
 	}
 	for dir := range a.dirs {
 		if !wanted[dir] {
-			_ = a.watcher.Remove(dir) // it may be gone already
-			delete(a.dirs, dir)
+			a.drop(dir)
 		}
 	}
 	for dir := range a.failed {
@@ -177,22 +182,45 @@ func (a *armed) armOnce(files []string) (added bool) {
 			delete(a.failed, dir)
 		}
 	}
-	for _, in := range a.interests {
-		if a.dirs[in.dir] {
-			continue
+	for _, dir := range slices.Sorted(maps.Keys(wanted)) {
+		if a.add(dir) {
+			again = true
 		}
-		if err := a.watcher.Add(in.dir); err != nil {
-			if !a.failed[in.dir] {
-				a.log.Warn("directory of pid files is not watched", zap.String("directory", in.dir), zap.Error(err))
-			}
-			a.failed[in.dir] = true
-			continue
-		}
-		delete(a.failed, in.dir)
-		a.dirs[in.dir] = true
-		added = true
 	}
-	return added
+	return again
+}
+
+// add watches a directory, unless the same one is being watched. It reports whether things were not as they seemed.
+func (a *armed) add(dir string) (again bool) {
+	info, err := os.Stat(dir)
+	if err == nil {
+		if old, ok := a.dirs[dir]; ok && os.SameFile(old, info) {
+			return false
+		}
+		a.drop(dir) // another one of that name
+		err = a.watcher.Add(dir)
+	}
+	switch {
+	case err == nil:
+		delete(a.failed, dir)
+		a.dirs[dir] = info
+		return true
+	case errors.Is(err, fs.ErrNotExist):
+		a.drop(dir)
+		return true
+	case !a.failed[dir]:
+		a.failed[dir] = true
+		a.log.Warn("directory of pid files is not watched", zap.String("directory", dir), zap.Error(err))
+	}
+	return false
+}
+
+// drop ends the watch of a directory, which may be gone already.
+func (a *armed) drop(dir string) {
+	if _, ok := a.dirs[dir]; ok {
+		_ = a.watcher.Remove(dir)
+		delete(a.dirs, dir)
+	}
 }
 
 // reaction is what an event asks for.
@@ -206,14 +234,14 @@ const (
 
 // judge says what to do about an event.
 func (a *armed) judge(event fsnotify.Event) reaction {
-	if a.dirs[event.Name] {
-		// The directory itself. Its permissions count too; gone or renamed, its watch means nothing any more.
-		if event.Has(fsnotify.Remove) || event.Has(fsnotify.Rename) {
-			_ = a.watcher.Remove(event.Name)
-			delete(a.dirs, event.Name)
-			return rearm
-		}
+	if _, ok := a.dirs[event.Name]; !ok {
+		return react(a.interests, event.Name)
+	}
+	// The directory itself: its permissions count too.
+	if event.Op == fsnotify.Chmod {
 		return notify
 	}
-	return react(a.interests, event.Name)
+	// Gone, renamed or made again: its watch means nothing any more.
+	a.drop(event.Name)
+	return rearm
 }

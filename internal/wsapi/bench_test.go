@@ -25,7 +25,7 @@ func BenchmarkHTTPHello(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		io.Copy(io.Discard, response.Body)
+		_, _ = io.Copy(io.Discard, response.Body)
 		response.Body.Close()
 	}
 }

@@ -27,9 +27,9 @@ func Ask(ctx context.Context, addr, cmd string, args any, w io.Writer) (err erro
 		}
 		return fmt.Errorf("connect %s: %w", addr, err)
 	}
-	defer ws.Close()
+	defer func() { _ = ws.Close() }()
 	// The library's reads know no context: closing is what ends them.
-	stop := context.AfterFunc(ctx, func() { ws.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = ws.Close() })
 	defer func() {
 		if !stop() && ctx.Err() != nil && err != nil {
 			err = fmt.Errorf("ask %s: %w", addr, ctx.Err())

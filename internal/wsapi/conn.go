@@ -71,7 +71,7 @@ func (c *conn) serve(ctx context.Context) {
 	if errors.Is(err, websocket.ErrReadLimit) {
 		c.linger()
 	}
-	c.ws.Close()
+	_ = c.ws.Close()
 	if websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived) {
 		c.log.Debug("websocket closed")
 		return
@@ -220,8 +220,8 @@ func (c *conn) run(ctx context.Context, data []byte, w io.Writer) (err error) {
 func (c *conn) linger() {
 	netConn := c.ws.NetConn()
 	if half, ok := netConn.(interface{ CloseWrite() error }); ok {
-		half.CloseWrite()
+		_ = half.CloseWrite()
 	}
-	netConn.SetReadDeadline(time.Now().Add(lingerTime))
+	_ = netConn.SetReadDeadline(time.Now().Add(lingerTime))
 	_, _ = io.CopyN(io.Discard, netConn, lingerBytes)
 }

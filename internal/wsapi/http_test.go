@@ -174,7 +174,7 @@ func TestNoHost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		io.WriteString(c, "GET /healthz HTTP/1.0\r\n"+header+"\r\n")
+		_, _ = io.WriteString(c, "GET /healthz HTTP/1.0\r\n"+header+"\r\n")
 		answer, _ := io.ReadAll(c)
 		c.Close()
 		if !strings.HasPrefix(string(answer), "HTTP/1.0 "+want) {

@@ -41,11 +41,11 @@ func testCommands() map[string]Command {
 		"silent": func(context.Context, json.RawMessage, io.Writer) error { return nil },
 		"panic":  func(context.Context, json.RawMessage, io.Writer) error { panic("boom") },
 		"late": func(_ context.Context, _ json.RawMessage, w io.Writer) error {
-			io.WriteString(w, `{"a":`)
+			_, _ = io.WriteString(w, `{"a":`)
 			return &Error{Code: CodeBadRequest, Message: "still in the buffer"}
 		},
 		"torn": func(_ context.Context, _ json.RawMessage, w io.Writer) error {
-			io.WriteString(w, strings.Repeat(" ", 2*replyBuffer))
+			_, _ = io.WriteString(w, strings.Repeat(" ", 2*replyBuffer))
 			return errors.New("too late")
 		},
 		"large": func(_ context.Context, args json.RawMessage, w io.Writer) error {
@@ -53,7 +53,7 @@ func testCommands() map[string]Command {
 			if err := json.Unmarshal(args, &n); err != nil {
 				return err
 			}
-			io.WriteString(w, `"`)
+			_, _ = io.WriteString(w, `"`)
 			for left := n.Bytes - 2; left > 0; {
 				piece := min(left, 1000)
 				if _, err := io.WriteString(w, strings.Repeat("x", piece)); err != nil {
@@ -105,7 +105,7 @@ func dial(t testing.TB, addr string) *websocket.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { ws.Close() })
+	t.Cleanup(func() { _ = ws.Close() })
 	return ws
 }
 
@@ -198,6 +198,6 @@ func (l *pipeListener) dial(t testing.TB) *websocket.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { ws.Close() })
+	t.Cleanup(func() { _ = ws.Close() })
 	return ws
 }

@@ -2,6 +2,7 @@ package wsapi
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -19,8 +20,8 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := parseRequest(data)
 		if err != nil {
-			known, ok := err.(*Error)
-			if !ok || known.Code != CodeBadRequest {
+			var known *Error
+			if !errors.As(err, &known) || known.Code != CodeBadRequest {
 				t.Fatalf("error %#v", err)
 			}
 			var reply map[string]string

@@ -279,7 +279,7 @@ func (s *Server) stop(httpServer *http.Server, settle context.CancelFunc) {
 		go c.goAway()
 	}
 	if err := httpServer.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
-		httpServer.Close()
+		_ = httpServer.Close()
 	}
 	select {
 	case <-s.drained:
@@ -288,7 +288,7 @@ func (s *Server) stop(httpServer *http.Server, settle context.CancelFunc) {
 	}
 	settle()
 	for _, c := range s.open() {
-		c.ws.Close()
+		_ = c.ws.Close()
 	}
 	select {
 	case <-s.drained:

@@ -209,7 +209,7 @@ func TestOwnPingKeepsAlive(t *testing.T) {
 		go func() {
 			for range 6 {
 				time.Sleep(9 * time.Minute)
-				ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second))
+				_ = ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second))
 			}
 		}()
 		began := time.Now()

@@ -3,9 +3,9 @@ package zkconf
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
@@ -69,6 +69,7 @@ type subsystem struct {
 	name     string
 	settings map[string]*setting // those met so far; nil for unknown ones
 	defaults map[string]string
+	singles  map[[2]string]map[string]string // key and text to a conf of nothing else
 }
 
 // setting remembers what each spelling of a value means: in a large document
@@ -139,7 +140,9 @@ func (d *decoder) end() error {
 
 func (d *decoder) enterSubsystem(name string) {
 	d.place = append(d.place, name)
-	d.subsystem = subsystem{name: name, settings: map[string]*setting{}, defaults: cgfs.Defaults(name)}
+	d.subsystem = subsystem{
+		name: name, settings: map[string]*setting{}, defaults: cgfs.Defaults(name), singles: map[[2]string]map[string]string{},
+	}
 }
 
 // node reads the value of a subsystem or of a cgroup.
@@ -242,34 +245,6 @@ func (d *decoder) tooDeep() error {
 	return nil
 }
 
-// badName says why a cgroup cannot have the name, "" when it can.
-func badName(name string) string {
-	switch {
-	case strings.HasPrefix(name, "@"):
-		return "name beginning with @ (reserved)"
-	case cgfs.IsControlFile(name):
-		return "name of a control file"
-	}
-	return badComponent(name)
-}
-
-// badComponent says why a name cannot be one component of a path.
-func badComponent(name string) string {
-	switch {
-	case name == "":
-		return "empty name"
-	case len(name) > 255: // NAME_MAX
-		return "name longer than 255 bytes"
-	case name == "." || name == "..":
-		return "name that means another directory"
-	case strings.Contains(name, "/"):
-		return "name with a slash"
-	case strings.ContainsFunc(name, unicode.IsControl):
-		return "name with a control character"
-	}
-	return ""
-}
-
 // conf reads the settings of a node.
 func (d *decoder) conf(n *Node) error {
 	ok, err := d.objectOrNull("conf")
@@ -285,17 +260,33 @@ func (d *decoder) conf(n *Node) error {
 	}
 	for key, text := range d.subsystem.defaults {
 		if _, given := n.Conf[key]; !given {
-			n.set(key, text)
+			d.set(n, key, text)
 		}
 	}
 	return nil
 }
 
-func (n *Node) set(key, text string) {
-	if n.Conf == nil {
-		n.Conf = make(map[string]string, 1)
+// set notes a setting. Most cgroups have a single one, and of few different values:
+// those share a map, which nobody changes any more.
+func (d *decoder) set(n *Node, key, text string) {
+	switch len(n.Conf) {
+	case 0:
+		n.Conf = d.single(key, text)
+		return
+	case 1:
+		n.Conf = maps.Clone(n.Conf)
 	}
 	n.Conf[key] = text
+}
+
+func (d *decoder) single(key, text string) map[string]string {
+	pair := [2]string{key, text}
+	m := d.subsystem.singles[pair]
+	if m == nil {
+		m = map[string]string{key: text}
+		d.subsystem.singles[pair] = m
+	}
+	return m
 }
 
 func (d *decoder) settings(n *Node) error {
@@ -331,7 +322,7 @@ func (d *decoder) settings(n *Node) error {
 		if m.warning != "" {
 			n.Warnings = append(n.Warnings, key+": "+m.warning)
 		}
-		n.set(key, m.text)
+		d.set(n, key, m.text)
 	}
 }
 

@@ -28,7 +28,8 @@ type Node struct {
 	// processes.
 	HasConf bool
 	// Conf holds the settings by key in canonical spelling, those that have a
-	// default when conf is present included.
+	// default when conf is present included. Nodes with equal settings may
+	// share one map.
 	Conf map[string]string
 	// Unknown lists, sorted, the settings that this program does not know. An
 	// older daemon must survive a newer document, so they are host faults

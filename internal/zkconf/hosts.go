@@ -23,7 +23,7 @@ const nodeName = "arch_conf"
 // begins with a slash or is empty. The client library knows no chroot, so it is
 // ours to put before the path.
 func ParseHosts(s string) (hosts []string, chroot string, err error) {
-	list, path, rooted := strings.Cut(s, "/")
+	list, path, rooted := strings.Cut(strings.TrimSpace(s), "/")
 	if rooted {
 		if chroot, err = cleanPath(path); err != nil {
 			return nil, "", fmt.Errorf("zookeeper hosts %s: chroot: %w", quote(s), err)
@@ -49,8 +49,11 @@ func ParseHosts(s string) (hosts []string, chroot string, err error) {
 // hostPort adds the port that is left out. A bare IPv6 address is taken as such.
 func hostPort(s string) (string, error) {
 	host, port := s, strconv.Itoa(zk.DefaultPort)
-	bare := strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
-	if addr, err := netip.ParseAddr(bare); err == nil && addr.Is6() {
+	bare := s
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		bare = s[1 : len(s)-1]
+	}
+	if addr, err := netip.ParseAddr(bare); err == nil && addr.Is6() && !strings.Contains(bare, "]") {
 		host = bare
 	} else if strings.Contains(s, ":") {
 		var err error
@@ -61,8 +64,9 @@ func hostPort(s string) (string, error) {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return "", fmt.Errorf("host %s: port is not 1 to 65535", quote(s))
 	}
-	odd := func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
-	if host == "" || strings.ContainsFunc(host, odd) {
+	odd := func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune("[]", r) }
+	_, err := netip.ParseAddr(host)
+	if host == "" || strings.ContainsFunc(host, odd) || strings.Contains(host, ":") && err != nil {
 		return "", fmt.Errorf("host %s: not a name", quote(s))
 	}
 	return net.JoinHostPort(host, port), nil
@@ -83,7 +87,7 @@ func NodePath(chroot, prefix string) (string, error) {
 // begins with a slash.
 func cleanPath(s string) (string, error) {
 	var b strings.Builder
-	for name := range strings.SplitSeq(strings.TrimSpace(s), "/") {
+	for name := range strings.SplitSeq(s, "/") {
 		switch {
 		case name == "":
 			continue

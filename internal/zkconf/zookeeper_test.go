@@ -299,6 +299,26 @@ func TestZooKeeperFetch(t *testing.T) {
 	}
 }
 
+// One hung server of an ensemble must cost no more than a session timeout: the
+// library would wait 6.67 times as long for its handshake.
+func TestZooKeeperOneServerHung(t *testing.T) {
+	t.Parallel()
+	hung, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hung.Close()
+	server := testserver.ZooKeeper(t)
+	server.Client(identity).Create(nodePath, numbered(10), identity)
+	z := follow(hung.Addr().String() + "," + server.Addr())
+	z.SessionTimeout = 3 * time.Second // so that Fetch has 9 s, and the handshake would have 20
+	for range 4 {                      // the first server is taken at random
+		if _, err := z.Fetch(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // A listener that answers nothing is a hung server without Java.
 func TestZooKeeperFetchIsBounded(t *testing.T) {
 	t.Parallel()

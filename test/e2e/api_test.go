@@ -30,14 +30,18 @@ func (d *daemon) get(path string) (int, string) {
 	return response.StatusCode, string(body)
 }
 
-// status returns /status as text, for "is it said anywhere" questions.
+// status returns /status as compact text, for "is it said anywhere" questions.
 func (d *daemon) status() string {
 	d.t.Helper()
 	code, body := d.get("/status")
 	if code != 200 {
 		d.t.Fatalf("/status: %d %s", code, body)
 	}
-	return body
+	var b bytes.Buffer
+	if err := json.Compact(&b, []byte(body)); err != nil {
+		d.t.Fatalf("/status: %v: %s", err, body)
+	}
+	return b.String()
 }
 
 // wantStatus waits until /status says all of the words.
@@ -224,7 +228,7 @@ func (d *daemon) rejected(place string) error {
 	said := ""
 	visit(status, func(object map[string]any) {
 		for key, value := range object {
-			if strings.Contains(key, "reject") && value != nil {
+			if key == "rejected" && value != nil {
 				text, _ := json.Marshal(value)
 				said += strings.Trim(string(text), `"{}[]`)
 			}

@@ -1,0 +1,115 @@
+package account
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cgrouparch/cgrouparch/internal/testserver"
+)
+
+// freePort is below the ports that the kernel gives to outgoing connections.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for p := 20000 + os.Getpid()%10000; p < 32000; p += 7 {
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p)); err == nil {
+			_ = l.Close()
+			return p
+		}
+	}
+	t.Fatal("no free port")
+	return 0
+}
+
+// startServer runs redis-server with these arguments until the test ends.
+func startServer(t *testing.T, addr string, args ...string) {
+	t.Helper()
+	const program = "/usr/bin/redis-server"
+	if _, err := os.Stat(program); err != nil {
+		testserver.Unavailable(t, err.Error())
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Dir = t.TempDir()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	eventually(t, addr+" listens", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+}
+
+// command asks a server directly.
+func command(t *testing.T, addr string, args ...any) string {
+	t.Helper()
+	c := redis.NewClient(&redis.Options{Addr: addr})
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	return fmt.Sprint(c.Do(ctx, args...).Val())
+}
+
+// TestWriterCluster: one node that has all hash slots; the keys of one question
+// still may not be asked for at once, as with many.
+func TestWriterCluster(t *testing.T) {
+	port := freePort(t)
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	startServer(t, addr, "--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+		"--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(port+1))
+	command(t, addr, "CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+	eventually(t, "the cluster is up", func() bool {
+		return len(command(t, addr, "SET", "x", "1")) > 0 && command(t, addr, "GET", "x") == "1"
+	})
+	checkMode(t, RedisOptions{Mode: RedisCluster, Addrs: []string{addr}})
+}
+
+// TestWriterSentinel: the master is asked for, not named.
+func TestWriterSentinel(t *testing.T) {
+	server := testserver.Redis(t)
+	_, masterPort, err := net.SplitHostPort(server.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := freePort(t)
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	conf := filepath.Join(t.TempDir(), "sentinel.conf")
+	text := fmt.Sprintf("port %d\nbind 127.0.0.1\nsentinel monitor themaster 127.0.0.1 %s 1\n", port, masterPort)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	startServer(t, addr, conf, "--sentinel")
+	checkMode(t, RedisOptions{Mode: RedisSentinel, Addrs: []string{addr}, Master: "themaster"})
+	if got := server.Do("GET", "test/account/2"); got == nil {
+		t.Error("the master does not have slot 2")
+	}
+}
+
+// checkMode writes three slots and reads them back.
+func checkMode(t *testing.T, o RedisOptions) {
+	t.Helper()
+	o.Expire = 300 * time.Second
+	w, stop := runWriter(t, o, historyOf(300, 1, 2, 3))
+	eventually(t, "three slots", written(w, 3))
+	s := NewService(ServiceOptions{Ring: NewRing(300), Writer: w, Now: at(4)})
+	want := `{"1":{"cpu":{"value":{"usage":1}}},"2":{"cpu":{"value":{"usage":2}}},"3":{"cpu":{"value":{"usage":3}}}}`
+	if got := ask(t, s, `{}`); got != want {
+		t.Errorf("reply %s, want %s", got, want)
+	}
+	if st := w.Status(); !st.Connected || st.Error != "" || st.OtherWriter != "" {
+		t.Errorf("status %+v", st)
+	}
+	stop()
+}
