@@ -45,7 +45,7 @@ clean_up() {
 	trap '' INT TERM HUP
 	trap - EXIT
 	for pid in $workloads; do
-		kill -KILL -- "-$pid" 2>/dev/null || :
+		kill -s KILL -- "-$pid" 2>/dev/null || :
 	done
 	if [ -n "$daemon" ]; then
 		kill -TERM "$daemon" 2>/dev/null || :
@@ -96,6 +96,7 @@ start_workload front "$busy"
 start_workload batch "$busy"
 start_workload writer 'while kill -0 "$1"; do dd if=/dev/zero of="$2/data" bs=256k count=4 oflag=direct conv=notrunc; sleep 0.5; done'
 
+: >"$tmp/log"
 setsid "$tmp/cgrouparchd" run --cgroup-root "/$root" --conf-file "$PWD/test/demo/arch_conf.json" --state-dir "$tmp/state" \
 	--communicate-ip 127.0.0.1 --communicate-port 0 --log-format json --redis-expire-time 60 \
 	--cgroup-pid-files "front=$tmp/front.pid" --cgroup-pid-files "batch=$tmp/batch.pid" --cgroup-pid-files "writer=$tmp/writer.pid" \

@@ -76,27 +76,35 @@ type Pass struct {
 //
 // The result is in an order in which a parent comes before its children; the same input gives the same result.
 func Assign(procs []Proc, named map[int]Named, pass Pass) []Assignment {
-	a := assigner{procs: procs, named: named, pass: pass, roots: make([]root, len(procs))}
+	a := assigner{
+		procs: procs, named: named, pass: pass,
+		parents: make([]int, len(procs)), roots: make([]root, len(procs)), emitted: make([]bool, len(procs)),
+	}
 	for i := range procs {
-		a.resolve(i)
+		a.parents[i] = a.parent(i)
+	}
+	a.resolveAll()
+	for a.adopt() {
+		a.resolveAll()
 	}
 	result := make([]Assignment, 0, len(named))
-	emitted := make([]bool, len(procs))
 	for i := range procs {
-		result = a.emit(i, emitted, result)
+		result = a.emit(i, result)
 	}
-	return slices.Clip(result)
+	return result
 }
 
-// assigner holds the state of one Assign.
+// assigner holds the state of one Assign. Processes are known by their index.
 type assigner struct {
-	procs []Proc
-	named map[int]Named
-	pass  Pass
-	roots []root // of each process
+	procs   []Proc
+	named   map[int]Named
+	pass    Pass
+	parents []int // -1: none
+	roots   []root
+	emitted []bool
 }
 
-// root is the named process that another one belongs to, as an index into the processes.
+// root is the named process that another one belongs to.
 type root struct {
 	state resolution
 	index int  // when found
@@ -112,7 +120,20 @@ const (
 	found
 )
 
-// resolve finds the named process that process i belongs to.
+// resolveAll finds the root of each process that has none yet, by name, history and ancestors.
+func (a *assigner) resolveAll() {
+	for i := range a.roots {
+		if a.roots[i].state == none {
+			a.roots[i].state = unresolved
+		}
+	}
+	for i := range a.roots {
+		a.resolve(i)
+	}
+}
+
+// resolve finds the root of process i. It asks about nothing but ancestors, so that the order in which processes are
+// resolved makes no difference.
 func (a *assigner) resolve(i int) root {
 	if a.roots[i].state == unresolved {
 		a.roots[i].state = resolving
@@ -122,62 +143,76 @@ func (a *assigner) resolve(i int) root {
 }
 
 func (a *assigner) decide(i int) root {
-	p := &a.procs[i]
-	if p.PID == 1 || p.PID == a.pass.Self || p.Kernel || p.Ended() {
+	if !a.usable(i) {
 		return root{state: none}
 	}
-	if name, ok := a.named[p.PID]; ok && name.Start == p.Start {
+	if a.isNamed(i) {
 		return root{state: found, index: i}
 	}
-	ancestor := root{state: none}
-	parent := a.parent(i)
-	if parent >= 0 {
-		if r := a.resolve(parent); r.state == found {
-			ancestor = root{state: found, index: r.index, child: true}
-		}
-	}
-	if placed, ok := a.pass.History[p.Ident()]; ok && placed.Parent != a.ident(parent) {
+	parent := a.parents[i]
+	if placed, ok := a.pass.History[a.ident(i)]; ok && placed.Parent != a.ident(parent) {
 		if r := a.index(placed.Root); r >= 0 && a.isNamed(r) && !a.descends(i, r) {
 			return root{state: found, index: r}
 		}
 	}
-	if ancestor.state == found {
-		return ancestor
-	}
-	return a.orphan(i, parent)
-}
-
-// orphan finds the root of a process whose parent ended unseen. A living parent in the process's own session does not
-// make an orphan: a shell puts the processes of a pipeline into the group of the first one, whose children they are not.
-func (a *assigner) orphan(i, parent int) root {
-	p := &a.procs[i]
-	if p.Start < a.pass.Since {
-		return root{state: none}
-	}
-	if parent >= 0 && a.procs[parent].PID != 1 && a.procs[parent].Session == p.Session {
-		return root{state: none}
-	}
-	if l := a.find(p.PGrp); l >= 0 && l != i && a.procs[l].PGrp == p.PGrp {
-		if r := a.resolve(l); r.state == found {
-			return root{state: found, index: r.index}
-		}
-	}
-	if l := a.find(p.Session); l >= 0 && l != i && a.procs[l].Session == p.Session {
-		if r := a.resolve(l); r.state == found {
-			return root{state: found, index: r.index}
+	if parent >= 0 {
+		if r := a.resolve(parent); r.state == found {
+			return root{state: found, index: r.index, child: true}
 		}
 	}
 	return root{state: none}
 }
 
-// isNamed reports whether a process is named and may be assigned.
-func (a *assigner) isNamed(i int) bool { return a.resolve(i) == root{state: found, index: i} }
+// adopt finds a root for orphans, and reports whether it found one: then others may have become descendants.
+func (a *assigner) adopt() (adopted bool) {
+	for i := range a.procs {
+		if a.roots[i].state != none || a.procs[i].Start < a.pass.Since || !a.usable(i) || !a.isOrphan(i) {
+			continue
+		}
+		for _, leader := range [...]int{a.procs[i].PGrp, a.procs[i].Session} {
+			if r := a.leaderRoot(leader); r >= 0 {
+				a.roots[i] = root{state: found, index: r}
+				adopted = true
+				break
+			}
+		}
+	}
+	return adopted
+}
+
+// isOrphan reports whether a process's parent is not the one that started it. A parent in the process's own session may
+// well be: a shell puts the processes of a pipeline into the group of the first one, whose children they are not.
+func (a *assigner) isOrphan(i int) bool {
+	parent := a.parents[i]
+	return parent < 0 || a.procs[parent].PID == 1 || a.procs[parent].Session != a.procs[i].Session
+}
+
+// leaderRoot returns the root of a process that leads its process group or session, -1 when it has none.
+func (a *assigner) leaderRoot(pid int) int {
+	l := a.find(pid)
+	if l < 0 || a.roots[l].state != found || a.procs[l].PGrp != pid {
+		return -1 // a session's leader leads its process group as well
+	}
+	return a.roots[l].index
+}
+
+// usable reports whether a process may be assigned at all.
+func (a *assigner) usable(i int) bool {
+	p := &a.procs[i]
+	return p.PID != 1 && p.PID != a.pass.Self && !p.Kernel && !p.Ended()
+}
+
+// isNamed reports whether a process is named, and may be.
+func (a *assigner) isNamed(i int) bool {
+	name, ok := a.named[a.procs[i].PID]
+	return ok && name.Start == a.procs[i].Start && a.usable(i)
+}
 
 // descends reports whether r is an ancestor of process i.
 func (a *assigner) descends(i, r int) bool {
 	// No chain is longer than there are processes; a ring would be.
 	for range a.procs {
-		if i = a.parent(i); i < 0 {
+		if i = a.parents[i]; i < 0 {
 			return false
 		}
 		if i == r {
@@ -199,14 +234,14 @@ func (a *assigner) parent(i int) int {
 }
 
 // emit appends process i, its parent first.
-func (a *assigner) emit(i int, emitted []bool, result []Assignment) []Assignment {
-	if emitted[i] || a.roots[i].state != found {
+func (a *assigner) emit(i int, result []Assignment) []Assignment {
+	if a.emitted[i] || a.roots[i].state != found {
 		return result
 	}
-	emitted[i] = true
-	parent := a.parent(i)
+	a.emitted[i] = true
+	parent := a.parents[i]
 	if parent >= 0 {
-		result = a.emit(parent, emitted, result)
+		result = a.emit(parent, result)
 	}
 	p, r := &a.procs[i], &a.procs[a.roots[i].index]
 	assigned := Assignment{PID: p.PID, Start: p.Start, Path: a.named[r.PID].Path, Root: r.Ident()}

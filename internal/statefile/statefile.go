@@ -92,7 +92,7 @@ func writeSynced(path string, data []byte) error {
 		err = closeErr
 	}
 	if err != nil {
-		os.Remove(path)
+		_ = os.Remove(path) // the first error is the one to tell
 	}
 	return err
 }

@@ -43,7 +43,7 @@ func (p *ZKProxy) Addr() string { return p.listener.Addr().String() }
 
 // Close ends the proxy and every connection through it.
 func (p *ZKProxy) Close() {
-	p.listener.Close()
+	_ = p.listener.Close() // ends accept
 	p.mu.Lock()
 	p.closed = true
 	for c := range p.conns {

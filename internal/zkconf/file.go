@@ -42,7 +42,7 @@ type File struct {
 // Run implements Source. The file and its directory may be absent at first and
 // come and go; editors may write it or rename another over it.
 func (f *File) Run(ctx context.Context, updates func(Update)) error {
-	w := newDirWatch(f.Path)
+	w := newDirWatch(f.Path, f.logger())
 	defer w.close()
 	poll := time.NewTicker(filePoll)
 	defer poll.Stop()
@@ -85,11 +85,15 @@ func (f *File) Origin() Origin {
 	return Origin{Kind: KindFile, Path: path}
 }
 
-func (f *File) setState(err error) {
-	log := f.Log
-	if log == nil {
-		log = zap.NewNop()
+func (f *File) logger() *zap.Logger {
+	if f.Log == nil {
+		return zap.NewNop()
 	}
+	return f.Log
+}
+
+func (f *File) setState(err error) {
+	log := f.logger()
 	switch {
 	case err == nil:
 		f.tracker.set(log, StateConnected, nil)
@@ -121,23 +125,25 @@ func readDocument(path string) ([]byte, error) {
 // dirWatch watches the directory of a file: a watch on the file itself would end
 // with the first editor that renames a new one over it.
 type dirWatch struct {
+	log       *zap.Logger
 	file, dir string
 	watcher   *fsnotify.Watcher // nil: none to be had, polling must do
 	watched   os.FileInfo       // the directory that the watch is on
 }
 
-func newDirWatch(path string) *dirWatch {
-	w := &dirWatch{file: filepath.Base(path), dir: filepath.Dir(path)}
+func newDirWatch(path string, log *zap.Logger) *dirWatch {
+	w := &dirWatch{log: log, file: filepath.Base(path), dir: filepath.Dir(path)}
 	var err error
 	if w.watcher, err = fsnotify.NewWatcher(); err != nil {
 		w.watcher = nil // inotify's limits are reached
+		log.Warn("configuration file is polled only", zap.Error(err))
 	}
 	return w
 }
 
 func (w *dirWatch) close() {
 	if w.watcher != nil {
-		w.watcher.Close()
+		_ = w.watcher.Close() // nothing is to be had from it any more
 	}
 }
 
@@ -179,8 +185,10 @@ func (w *dirWatch) wait(ctx context.Context, poll <-chan time.Time) {
 			return
 		case <-busy:
 			return
-		case <-errs:
-			return // events were lost
+		case err := <-errs:
+			// Most likely inotify's queue has overflowed: events were lost.
+			w.log.Debug("watch of the configuration file", zap.Error(err))
+			return
 		case e := <-events:
 			if !w.concerns(e.Name) {
 				continue

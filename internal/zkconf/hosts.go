@@ -83,7 +83,7 @@ func NodePath(chroot, prefix string) (string, error) {
 }
 
 // cleanPath drops empty components, and refuses what ZooKeeper refuses in a path
-// ("Data model" in the ZooKeeper Programmer's Guide). The result is empty or
+// ("Data model" in the ZooKeeper Programmer's Guide), and stray blanks. The result is empty or
 // begins with a slash.
 func cleanPath(s string) (string, error) {
 	var b strings.Builder
@@ -95,6 +95,8 @@ func cleanPath(s string) (string, error) {
 			return "", errors.New("a component is " + name)
 		case strings.ContainsFunc(name, unicode.IsControl):
 			return "", errors.New("a control character")
+		case strings.TrimSpace(name) != name:
+			return "", errors.New("a component begins or ends with a blank")
 		}
 		b.WriteString("/" + name)
 	}
@@ -119,7 +121,9 @@ func ParseAuth(s string) (AuthData, error) {
 }
 
 // Format implements fmt.Formatter, so that %+v and %#v are covered too.
-func (a AuthData) Format(f fmt.State, _ rune) { fmt.Fprint(f, a.String()) }
+func (a AuthData) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprint(f, a.String()) // what becomes of it is the printer's
+}
 
 // String returns the scheme and a placeholder.
 func (a AuthData) String() string { return a.Scheme + ":***" }

@@ -24,7 +24,7 @@ import (
 type host struct {
 	t        *testing.T
 	root     string // cgroup_root, "/cgatest-PID-N"
-	scratch  string // a directory of root's that nobody else may write
+	scratch  string // a directory of root's that nobody else may write; logs/ in it is for what the daemon must not notice
 	settings map[string]any
 	daemons  int
 }
@@ -37,9 +37,7 @@ func newHost(t *testing.T) *host {
 	needHost(t)
 	number := hosts.Add(1)
 	scratch := filepath.Join(runDir, fmt.Sprintf("%s-%d", strings.NewReplacer("/", "-", " ", "_").Replace(t.Name()), number))
-	if err := os.MkdirAll(scratch, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.MkdirAll(filepath.Join(scratch, "logs"), 0o755))
 	h := &host{t: t, scratch: scratch, root: fmt.Sprintf("/%s%d", rootPrefix(), number)}
 	h.settings = map[string]any{
 		"cgroup_root":        h.root,
@@ -152,7 +150,7 @@ func (h *host) launch(before ...string) *daemon {
 	h.t.Helper()
 	h.daemons++
 	argv := append(slices.Clone(before), binary, "run", "--config", h.config())
-	d := &daemon{h: h, t: h.t, log: h.path(fmt.Sprintf("daemon-%d.log", h.daemons)), done: make(chan struct{})}
+	d := &daemon{h: h, t: h.t, log: h.path(fmt.Sprintf("logs/daemon-%d.log", h.daemons)), done: make(chan struct{})}
 	log, err := os.OpenFile(d.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		h.t.Fatal(err)
@@ -160,6 +158,8 @@ func (h *host) launch(before ...string) *daemon {
 	defer log.Close()
 	d.cmd = exec.Command(argv[0], argv[1:]...)
 	d.cmd.Stdout, d.cmd.Stderr = log, log
+	// A descriptor that a careless parent leaves open: it may not reach the commands that the daemon starts.
+	d.cmd.ExtraFiles = []*os.File{log}
 	// A group of its own: a Ctrl-C in the terminal stops the tests, which then stop the daemon.
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := d.cmd.Start(); err != nil {

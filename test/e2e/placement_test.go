@@ -64,7 +64,7 @@ func (h *host) livingAreIn(subsystem, cgroup string, p *proc) error {
 			if s, ok := readStat(pid); !ok || s.state == "Z" || s.state == "X" {
 				continue
 			}
-			return err
+			return fmt.Errorf("%w (child of %d, %q)", err, parentOf(pid), commandOf(pid))
 		}
 	}
 	return nil

@@ -30,7 +30,7 @@ type tracer struct {
 func underStrace(h *host, calls string) (*tracer, []string) {
 	h.t.Helper()
 	strace := needTool(h.t, "strace")
-	tr := &tracer{h.t, h.path("strace")}
+	tr := &tracer{h.t, h.path("logs/strace")}
 	return tr, []string{strace, "-D", "-ff", "-y", "-s", "8192", "-o", tr.prefix, "-e", calls, "-e", "signal=none"}
 }
 

@@ -105,12 +105,12 @@ func TestConvergedWritesNothing(t *testing.T) {
 	lines := attach(h, d.pid(), mutators+",read,pread64,write,pwrite64,writev,pwritev", 10*time.Second)
 	looked := 0
 	for _, line := range lines {
-		if path := changedPath(line); path != "" {
+		if path := changedPath(line); path != "" && !isRead(line) {
 			if !isWrite(line) || strings.HasPrefix(path, "/sys/") || strings.HasPrefix(path, h.scratch+"/state") {
-				t.Errorf("written: %s", line)
+				t.Errorf("written: %.300s", line)
 			}
 		}
-		if strings.Contains(line, "cgroup.procs") && !strings.HasPrefix(line, "write") {
+		if strings.Contains(line, "cgroup.procs") && !isWrite(line) {
 			looked++
 		}
 	}
@@ -119,6 +119,9 @@ func TestConvergedWritesNothing(t *testing.T) {
 		t.Errorf("cgroup.procs was looked at %d times: no pass in 10 s?", looked)
 	}
 }
+
+// isRead says whether the call reads an open file.
+func isRead(line string) bool { return strings.HasPrefix(line, "read(") || strings.HasPrefix(line, "pread64(") }
 
 // isWrite says whether the call writes into an open file; logs, eventfds and sockets are written by right.
 func isWrite(line string) bool {

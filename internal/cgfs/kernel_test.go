@@ -1,0 +1,235 @@
+package cgfs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// TestMain fails the package when a test leaks a descriptor.
+func TestMain(m *testing.M) {
+	// The runtime opens its poller once, at the first file that can be polled.
+	if r, w, err := os.Pipe(); err == nil {
+		_, _ = r.Close(), w.Close()
+	}
+	before := descriptors()
+	code := m.Run()
+	if after := descriptors(); code == 0 && after > before {
+		fmt.Fprintf(os.Stderr, "%d descriptors leaked\n", after-before)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func descriptors() int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(entries)
+}
+
+// kernel opens a real v1 hierarchy and makes a throw-away cgroup in it.
+func kernel(t *testing.T, subsystem string) (h *Hierarchy, root string) {
+	t.Helper()
+	h, err := OpenHierarchy(filepath.Join("/sys/fs/cgroup", subsystem))
+	if err == nil && h.Version() != 1 {
+		_ = h.Close()
+		err = errors.New("not a v1 hierarchy")
+	}
+	root = fmt.Sprintf("cgatest-%d-%s", os.Getpid(), t.Name())
+	if err == nil {
+		t.Cleanup(func() { _ = h.Close() })
+		err = h.Mkdir(root)
+	}
+	if err != nil {
+		if os.Getenv("CGROUPARCHD_TEST_ALL") == "1" {
+			t.Fatal(err)
+		}
+		t.Skipf("needs root and a writable v1 %s hierarchy: %v", subsystem, err)
+	}
+	t.Cleanup(func() { removeAll(t, h, root) })
+	return h, root
+}
+
+func removeAll(t *testing.T, h *Hierarchy, dir string) {
+	children, _ := h.Children(dir)
+	for _, c := range children {
+		removeAll(t, h, dir+"/"+c)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		err := h.Rmdir(dir)
+		if err == nil || errors.Is(err, ErrNotExist) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Error(err)
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestKernelTree(t *testing.T) {
+	h, root := kernel(t, "cpu")
+	for _, dir := range []string{root + "/b", root + "/a", root + "/a/x"} {
+		if err := h.Mkdir(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.Mkdir(root + "/a"); !errors.Is(err, ErrExist) {
+		t.Errorf("mkdir again: %v", err)
+	}
+	if got, err := h.Children(root); err != nil || !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("children %v %v", got, err)
+	}
+	if got, err := h.Children(root + "/b"); err != nil || len(got) != 0 {
+		t.Errorf("children of a leaf %v %v", got, err)
+	}
+	if marked, err := h.Marked(root + "/a"); err != nil || !marked {
+		t.Errorf("marked %t %v", marked, err)
+	}
+	if err := os.Mkdir(filepath.Join(h.Mount(), root, "foreign"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if marked, err := h.Marked(root + "/foreign"); err != nil || marked {
+		t.Errorf("a foreign cgroup is marked: %t %v", marked, err)
+	}
+	if err := h.Write(root+"/a", "cpu.shares", "0"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := h.Read(root+"/a", "cpu.shares"); err != nil || got != "2" {
+		t.Errorf("shares 0 read back %q %v", got, err)
+	}
+	if err := h.Write(root+"/a", "nosuch.file", "1"); !errors.Is(err, ErrNotExist) {
+		t.Errorf("a missing file: %v", err)
+	}
+	if err := h.Write(root+"/a", "cpu.shares", "x"); err == nil {
+		t.Error("a refused value was no error")
+	}
+	if err := h.Rmdir(root + "/a"); !errors.Is(err, ErrBusy) {
+		t.Errorf("rmdir with a child: %v", err)
+	}
+	for _, escape := range []string{"..", root + "/../../x", "/" + root} {
+		if err := h.Mkdir(escape); !errors.Is(err, ErrOutside) {
+			t.Errorf("mkdir %s: %v", escape, err)
+		}
+		if err := h.Write(escape, "cpu.shares", "5"); !errors.Is(err, ErrOutside) {
+			t.Errorf("write %s: %v", escape, err)
+		}
+	}
+}
+
+func TestKernelKeptFileOfRemovedCgroup(t *testing.T) {
+	h, root := kernel(t, "cpuacct")
+	if err := h.Mkdir(root + "/a"); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := h.OpenRead(root+"/a", "cpuacct.usage")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = CloseFD(fd) }()
+	buf := make([]byte, 64)
+	n, err := Pread(fd, buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := ParseNumber(buf[:n]); err != nil || v != 0 {
+		t.Errorf("usage of a new cgroup: %d %v", v, err)
+	}
+	if err := h.Rmdir(root + "/a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Mkdir(root + "/a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Pread(fd, buf); !errors.Is(err, ErrRemoved) {
+		t.Errorf("a kept file of a removed cgroup: %v", err)
+	}
+}
+
+func TestKernelMove(t *testing.T) {
+	h, root := kernel(t, "cpu")
+	cmd := exec.Command("sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	gone := exec.Command("true")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	outcome := map[int]error{}
+	pids := []int{cmd.Process.Pid, gone.Process.Pid}
+	if err := h.Move(root, pids, func(pid int, err error) { outcome[pid] = err }); err != nil {
+		t.Fatal(err)
+	}
+	if outcome[cmd.Process.Pid] != nil || !errors.Is(outcome[gone.Process.Pid], ErrGone) {
+		t.Errorf("%v", outcome)
+	}
+	if got, err := h.Procs(root, nil); err != nil || !slices.Equal(got, pids[:1]) {
+		t.Errorf("procs %v %v", got, err)
+	}
+	where, err := Where(strconv.Itoa(cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if dir, ok := h.Dir(where); dir != root || !ok {
+		t.Errorf("it is in %q", dir)
+	}
+}
+
+func TestKernelWatch(t *testing.T) {
+	h, root := kernel(t, "cpu")
+	w, err := NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Add(h, root); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(h.Mount(), root)
+	if err := os.Mkdir(filepath.Join(dir, "a"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "cpu.shares"), []byte("7"), 0); err != nil {
+		t.Fatal(err)
+	}
+	var got []Event
+	for len(got) < 2 {
+		events, err := w.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, events...)
+	}
+	if got[0].Kind != EventTree || got[0].Dir != root || got[1].Kind != EventWrite || got[1].Name != "cpu.shares" {
+		t.Errorf("events %+v", got)
+	}
+	if err := w.Add(h, root+"/nosuch"); !errors.Is(err, ErrNotExist) {
+		t.Errorf("watch of nothing: %v", err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Read(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("read after close: %v", err)
+	}
+}
+
+func TestDiscover(t *testing.T) {
+	if _, err := Discover(t.TempDir()); err == nil {
+		t.Error("a directory without cgroups was accepted")
+	}
+	if _, err := Discover("/nosuch"); err == nil {
+		t.Error("a missing directory was accepted")
+	}
+}

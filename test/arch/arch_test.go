@@ -1,0 +1,121 @@
+// Package arch holds the rules about the code that are themselves tests: who may import whom, and that every package
+// says what it is for.
+package arch
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const module = "github.com/cgrouparch/cgrouparch/"
+
+// pkg is what `go list -json` says of a package.
+type pkg struct {
+	ImportPath, Doc string
+	Imports         []string
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Doc,Imports", "./...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+// TestImports pins the import graph: a strict DAG in which bytes become values
+// at the edges. A new arrow is a decision, so it is written here.
+func TestImports(t *testing.T) {
+	want := map[string][]string{
+		"cmd/cgrouparchd": {
+			"internal/account", "internal/cgfs", "internal/command", "internal/config", "internal/pidfiles",
+			"internal/reconcile", "internal/statefile", "internal/wsapi", "internal/zkconf",
+		},
+		"internal/account":    {"internal/cgfs"},
+		"internal/cgfs":       nil,
+		"internal/command":    nil,
+		"internal/config":     nil,
+		"internal/pidfiles":   {"internal/command"},
+		"internal/reconcile":  {"internal/cgfs", "internal/pidfiles", "internal/statefile", "internal/zkconf"},
+		"internal/statefile":  nil,
+		"internal/testserver": nil, // used by tests only
+		"internal/wsapi":      nil,
+		"internal/zkconf":     {"internal/cgfs", "internal/statefile"},
+	}
+	got := map[string][]string{}
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		if strings.HasPrefix(name, "test/") {
+			continue
+		}
+		var ours []string
+		for _, i := range p.Imports {
+			if rest, ok := strings.CutPrefix(i, module); ok {
+				ours = append(ours, rest)
+			}
+		}
+		got[name] = ours
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("imports (-want +got):\n%s", diff)
+	}
+}
+
+// TestEdges: each library that talks to the outside is behind one package.
+func TestEdges(t *testing.T) {
+	only := map[string][]string{
+		"github.com/go-zookeeper/zk":     {"internal/zkconf", "internal/testserver"},
+		"github.com/redis/go-redis/v9":   {"internal/account", "internal/testserver"},
+		"github.com/gorilla/websocket":   {"internal/wsapi"},
+		"golang.org/x/sys/unix":          {"internal/cgfs", "internal/pidfiles"},
+		"github.com/spf13/cobra":         {"cmd/cgrouparchd"},
+		"github.com/BurntSushi/toml":     {"internal/config"},
+		"github.com/fsnotify/fsnotify":   {"internal/zkconf", "internal/pidfiles"},
+		"golang.org/x/sync/errgroup":     {"cmd/cgrouparchd"},
+		"text/template":                  nil, // costs megabytes of binary
+		"html/template":                  nil,
+		"github.com/alicebob/miniredis":  nil, // does not expire keys in real time
+		"github.com/containerd/cgroups":  nil,
+		"github.com/opencontainers/runc": nil,
+	}
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		for _, i := range p.Imports {
+			if allowed, limited := only[i]; limited && !slices.Contains(allowed, name) {
+				t.Errorf("%s imports %s, which is for %v only", name, i, allowed)
+			}
+		}
+	}
+}
+
+// TestEveryPackageHasAPurpose: one sentence that begins with the package's name.
+func TestEveryPackageHasAPurpose(t *testing.T) {
+	for _, p := range packages(t) {
+		name := p.ImportPath[strings.LastIndexByte(p.ImportPath, '/')+1:]
+		if strings.HasPrefix(p.ImportPath, module+"test/") && p.Doc == "" {
+			continue // a package of tests only has its comment in a _test file
+		}
+		if !strings.HasPrefix(p.Doc, "Package "+name+" ") && !strings.HasPrefix(p.Doc, "Command "+name+" ") || !strings.Contains(p.Doc, ".") {
+			t.Errorf("%s: no sentence of purpose: %q", p.ImportPath, p.Doc)
+		}
+	}
+}
