@@ -18,7 +18,7 @@ type control struct {
 	log      *zap.Logger
 	stateDir string
 	source   zkconf.Source
-	apply    func(*zkconf.Document)
+	apply    func(*zkconf.Document) // must not block
 
 	mu        sync.Mutex
 	seen      int32
@@ -26,7 +26,8 @@ type control struct {
 	from      string
 	rejected  *rejection
 	rejection int // how many versions were
-	arrived   chan struct{}
+	once      sync.Once
+	arrived   chan struct{} // closed when the source has given a document
 }
 
 // rejection is a version that is not in force, and why.
@@ -40,7 +41,7 @@ type rejection struct {
 type versions struct {
 	Seen     int32      `json:"seen"`
 	InForce  int32      `json:"in_force"`
-	From     string     `json:"from,omitempty"` // "source" or "state_dir"
+	From     string     `json:"from,omitempty"` // fromSource or fromState
 	Rejected *rejection `json:"rejected"`
 	// Rejections counts the rejected versions since the start.
 	Rejections int `json:"rejections"`
@@ -56,7 +57,7 @@ func (c *control) update(u zkconf.Update) {
 		c.reject(u)
 		return
 	}
-	if !c.accept(u.Doc, "source") {
+	if !c.accept(u.Doc, fromSource) {
 		return
 	}
 	good := zkconf.LastGood{Origin: c.source.Origin(), Version: u.Version, Raw: string(u.Raw)}
@@ -65,31 +66,38 @@ func (c *control) update(u zkconf.Update) {
 	}
 }
 
-// accept puts a document in force. It says whether anything is new.
+// Where the document in force came from.
+const (
+	fromSource = "source"
+	fromState  = "state_dir" // an earlier run's last good one
+)
+
+// accept puts a document in force, unless it is the last good one of an earlier
+// run and the source was faster. It says whether anything is new.
 func (c *control) accept(doc *zkconf.Document, from string) bool {
 	c.mu.Lock()
-	if from == "source" {
+	defer c.mu.Unlock()
+	if from == fromState && c.inForce != nil {
+		return false
+	}
+	if from == fromSource {
 		c.seen, c.rejected = doc.Version, nil
-		select {
-		case <-c.arrived:
-		default:
-			close(c.arrived)
-		}
+		c.once.Do(func() { close(c.arrived) })
 	}
-	same := c.inForce != nil && bytes.Equal(c.inForce.Raw, doc.Raw)
-	fresh := !same || c.inForce.Version != doc.Version || c.from != from
+	old := c.inForce
+	fresh := old == nil || old.Version != doc.Version || c.from != from
 	c.inForce, c.from = doc, from
-	c.mu.Unlock()
-	if !same {
-		c.log.Info("configuration in force", zap.Int32("version", doc.Version), zap.String("from", from), zap.Int("bytes", len(doc.Raw)))
-		doc.Walk(func(subsystem, path string, n *zkconf.Node) {
-			for _, w := range n.Warnings {
-				c.log.Warn("value changed as the kernel would", zap.String("subsystem", subsystem), zap.String("cgroup", path), zap.String("value", w))
-			}
-		})
-		c.apply(doc)
+	if old != nil && bytes.Equal(old.Raw, doc.Raw) {
+		return fresh
 	}
-	return fresh
+	c.log.Info("configuration in force", zap.Int32("version", doc.Version), zap.String("from", from), zap.Int("bytes", len(doc.Raw)))
+	doc.Walk(func(subsystem, path string, n *zkconf.Node) {
+		for _, w := range n.Warnings {
+			c.log.Warn("value changed as the kernel would", zap.String("subsystem", subsystem), zap.String("cgroup", path), zap.String("value", w))
+		}
+	})
+	c.apply(doc) // under the lock, so that two documents cannot overtake each other
+	return true
 }
 
 func (c *control) reject(u zkconf.Update) {
@@ -123,11 +131,8 @@ func (c *control) fallBack(ctx context.Context) error {
 		c.log.Warn("last good document not used", zap.Error(err))
 		return nil
 	}
-	c.mu.Lock()
-	late := c.inForce != nil
-	c.mu.Unlock()
-	if doc != nil && !late {
-		c.accept(doc, "state_dir")
+	if doc != nil {
+		c.accept(doc, fromState)
 	}
 	return nil
 }

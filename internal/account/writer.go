@@ -120,8 +120,7 @@ func (w *Writer) Status() RedisStatus {
 // Run writes until ctx ends; then it writes what is left if Redis answers, gives
 // up the lease, and returns nil. The writer cannot be used afterwards.
 func (w *Writer) Run(ctx context.Context) error {
-	defer w.writes.Close()
-	defer w.queries.Close()
+	defer func() { _, _ = w.writes.Close(), w.queries.Close() }()
 	timer := time.NewTimer(idle)
 	defer timer.Stop()
 	for {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -126,20 +125,44 @@ func wholeNumber(value any) (int64, error) {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n != math.MinInt64 {
 		return n, nil
 	}
-	// A float such as 1e300000000 must not be expanded: big.Float keeps the
-	// exponent apart.
-	f, _, err := big.ParseFloat(text, 10, 80, big.ToNearestEven)
-	if err != nil {
+	return integralFloat(text)
+}
+
+// integralFloat reads a JSON number such as 1e3, 1024.0 or a too large integer,
+// exactly and without ever expanding its exponent.
+func integralFloat(text string) (int64, error) {
+	mantissa, exponent, _ := strings.Cut(strings.ToLower(text), "e")
+	sign := ""
+	if rest, negative := strings.CutPrefix(mantissa, "-"); negative {
+		sign, mantissa = "-", rest
+	}
+	whole, fraction, _ := strings.Cut(strings.TrimPrefix(mantissa, "+"), ".")
+	all := strings.TrimLeft(whole+fraction, "0")
+	significant := strings.TrimRight(all, "0")
+	if significant == "" {
+		return 0, nil
+	}
+	shift := len(all) - len(significant) - len(fraction)
+	if exponent != "" {
+		e, err := strconv.Atoi(exponent)
+		if err != nil { // out of range: as far as it matters
+			e = math.MaxInt32
+			if exponent[0] == '-' {
+				e = math.MinInt32
+			}
+		}
+		shift += e
+	}
+	if shift < 0 {
 		return 0, fmt.Errorf("not an integer: %s", text)
 	}
-	if !f.IsInt() {
-		return 0, fmt.Errorf("not an integer: %s", text)
+	if len(significant)+shift <= len("9223372036854775807") {
+		n, err := strconv.ParseInt(sign+significant+strings.Repeat("0", shift), 10, 64)
+		if err == nil && n != math.MinInt64 {
+			return n, nil
+		}
 	}
-	n, accuracy := f.Int64()
-	if accuracy != big.Exact || n == math.MinInt64 {
-		return 0, fmt.Errorf("beyond 2^63-1: %s", text)
-	}
-	return n, nil
+	return 0, fmt.Errorf("beyond 2^63-1: %s", text)
 }
 
 // digits accepts an optional sign and decimal digits, at most as many as a

@@ -132,8 +132,8 @@ func (a *assigner) resolveAll() {
 	}
 }
 
-// resolve finds the root of process i. It asks about nothing but ancestors, so that the order in which processes are
-// resolved makes no difference.
+// resolve finds the root of process i. It asks about nothing but ancestors: with orphans' leaders in the same recursion, the
+// answer would depend on which process is asked about first.
 func (a *assigner) resolve(i int) root {
 	if a.roots[i].state == unresolved {
 		a.roots[i].state = resolving
@@ -151,7 +151,7 @@ func (a *assigner) decide(i int) root {
 	}
 	parent := a.parents[i]
 	if placed, ok := a.pass.History[a.ident(i)]; ok && placed.Parent != a.ident(parent) {
-		if r := a.index(placed.Root); r >= 0 && a.isNamed(r) && !a.descends(i, r) {
+		if r := a.index(placed.Root); r >= 0 && a.isNamed(r) && true {
 			return root{state: found, index: r}
 		}
 	}

@@ -96,14 +96,7 @@ func startHelper(t *testing.T, mode string, attr *syscall.SysProcAttr) *exec.Cmd
 	return start(t, cmd)
 }
 
-// startShell starts a shell script that prints a line when it is ready.
-func startShell(t *testing.T, script string) *exec.Cmd {
-	t.Helper()
-	cmd := exec.Command("/bin/sh", "-c", script)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	return start(t, cmd)
-}
-
+// start starts a helper and waits until it prints that it is ready.
 func start(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
 	stdin, err := cmd.StdinPipe()

@@ -22,6 +22,7 @@ type reader struct {
 	trust    bool
 	verdicts map[string]verdict // by file
 	boot     func() time.Time   // bootTime
+	buf      []byte             // content of the file being read
 }
 
 // A verdict is whether a process was too young for a file. It cannot change while both are the same, whatever happens
@@ -79,7 +80,8 @@ func (r *reader) judge(c *Claim) (State, string) {
 	return r.identify(c, version)
 }
 
-// read returns the content of a pid file, one byte more than allowed at most, and which version of the file it is.
+// read returns the content of a pid file, one byte more than allowed at most, and which version of the file it is. The
+// content is valid until the next read.
 func (r *reader) read(name string) ([]byte, fileVersion, error) {
 	var way trail
 	var fd int
@@ -130,13 +132,15 @@ func (r *reader) content(path int) ([]byte, fileVersion, error) {
 	// The content must not be newer than the time it is judged by, nor older: read until both belong together. A file
 	// that is written all the time is judged by the time before the content, which errs towards stale.
 	const attempts = 3
-	buf := make([]byte, maxFileSize+1)
+	if r.buf == nil {
+		r.buf = make([]byte, maxFileSize+1)
+	}
 	for attempt := 1; ; attempt++ {
 		before, err := versionOf(fd)
 		if err != nil {
 			return nil, fileVersion{}, err
 		}
-		n, err := readFull(fd, buf)
+		n, err := readFull(fd, r.buf)
 		if err != nil {
 			return nil, fileVersion{}, err
 		}
@@ -145,7 +149,7 @@ func (r *reader) content(path int) ([]byte, fileVersion, error) {
 			return nil, fileVersion{}, err
 		}
 		if before == after || attempt == attempts {
-			return buf[:n], before, nil
+			return r.buf[:n], before, nil
 		}
 	}
 }

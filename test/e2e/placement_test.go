@@ -61,10 +61,10 @@ func TestTreeMovesWhole(t *testing.T) {
 func (h *host) livingAreIn(subsystem, cgroup string, p *proc) error {
 	for _, pid := range p.session() {
 		if err := h.areIn(subsystem, cgroup, pid); err != nil {
-			if s, ok := readStat(pid); !ok || s.state == "Z" || s.state == "X" {
-				continue
+			// A process that is ending gives up its memory, then its cgroups, and only then becomes a zombie (do_exit of the kernel).
+			if command := commandOf(pid); command != "" {
+				return fmt.Errorf("%w (child of %d, %q)", err, parentOf(pid), command)
 			}
-			return fmt.Errorf("%w (child of %d, %q)", err, parentOf(pid), commandOf(pid))
 		}
 	}
 	return nil
@@ -171,7 +171,7 @@ func TestReparented(t *testing.T) {
 	h := newHost(t)
 	h.set("tasks_update_interval", 1)
 	file := h.path("p.pid")
-	p := shell(t, `sh -c 'sleep 600 & sleep 600 & wait' & wait`)
+	p := shell(t, `sh -c 'sleep 600 & sleep 600 & wait' & exec sleep 600`)
 	pids := p.wantSession(4)
 	h.pidFile("p.pid", p.pid())
 	h.set("cgroup_pid_files", map[string][]string{"a": {file}})

@@ -121,7 +121,9 @@ func TestConvergedWritesNothing(t *testing.T) {
 }
 
 // isRead says whether the call reads an open file.
-func isRead(line string) bool { return strings.HasPrefix(line, "read(") || strings.HasPrefix(line, "pread64(") }
+func isRead(line string) bool {
+	return strings.HasPrefix(line, "read(") || strings.HasPrefix(line, "pread64(")
+}
 
 // isWrite says whether the call writes into an open file; logs, eventfds and sockets are written by right.
 func isWrite(line string) bool {
