@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -22,7 +23,22 @@ const (
 )
 
 func main() {
+	keepDescriptors()
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// keepDescriptors keeps descriptors that we inherited to ourselves: the commands
+// that we start get three and no more.
+func keepDescriptors() {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return // without /proc nothing else works either, and says so
+	}
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			syscall.CloseOnExec(fd)
+		}
+	}
 }
 
 // run is the whole program: standard output carries the answer, everything else
@@ -87,6 +103,7 @@ wins. Exit status: 0 done, 1 it failed, 2 usage or configuration fault.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			cmd.SetOut(a.stderr)
 			_ = cmd.Usage()
 			return &exitError{status: exitUsage}
 		},

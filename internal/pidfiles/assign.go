@@ -151,7 +151,7 @@ func (a *assigner) decide(i int) root {
 	}
 	parent := a.parents[i]
 	if placed, ok := a.pass.History[a.ident(i)]; ok && placed.Parent != a.ident(parent) {
-		if r := a.index(placed.Root); r >= 0 && a.isNamed(r) && true {
+		if r := a.index(placed.Root); r >= 0 && a.isNamed(r) && !a.descends(i, r) {
 			return root{state: found, index: r}
 		}
 	}

@@ -231,6 +231,11 @@ func TestAssign(t *testing.T) {
 			Pass{Since: 25}, lines("10 a", "30 a by 10", "31 a by 10"),
 		},
 		{
+			"orphan in the group of an orphan's child", "1 0\n10 1\n30 1 pgrp=10 session=10\n31 30 session=10\n40 1 pgrp=31 session=5",
+			map[int]Named{10: {"a", 10}}, Pass{Since: 25},
+			lines("10 a", "30 a by 10", "31 a by 10", "40 a by 10"),
+		},
+		{
 			"orphan at a reaper of another session", "1 0\n4 1\n10 4\n30 4 pgrp=10 session=10", map[int]Named{10: {"a", 10}},
 			Pass{Since: 25}, lines("10 a", "30 a by 10"),
 		},

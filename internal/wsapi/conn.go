@@ -59,6 +59,7 @@ func (c *conn) alive() error {
 
 // serve answers requests until the connection ends.
 func (c *conn) serve(ctx context.Context) {
+	defer func() { _ = c.ws.Close() }()
 	c.log.Debug("websocket opened")
 	c.mu.Lock()
 	c.pinger = time.AfterFunc(c.server.PingInterval, c.ping)
@@ -71,7 +72,6 @@ func (c *conn) serve(ctx context.Context) {
 	if errors.Is(err, websocket.ErrReadLimit) {
 		c.linger()
 	}
-	_ = c.ws.Close()
 	if websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived) {
 		c.log.Debug("websocket closed")
 		return

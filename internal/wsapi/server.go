@@ -238,10 +238,8 @@ func (s *Server) serveWebsocket(w http.ResponseWriter, r *http.Request) {
 	if !s.track(c) {
 		c.goAway() // came between the check and the stop
 	}
+	defer s.untrack(c)
 	c.serve(r.Context())
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
 }
 
 // track makes a websocket known to stop; false when it has begun already.
@@ -250,6 +248,12 @@ func (s *Server) track(c *conn) bool {
 	defer s.mu.Unlock()
 	s.conns[c] = struct{}{}
 	return !s.stopping
+}
+
+func (s *Server) untrack(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
 }
 
 // open lists the websockets.
