@@ -202,7 +202,7 @@ exit 0
 	d := h.startReady()
 	h.wantIn("cpu", "outer/inner", first.pid())
 	calls, _ := os.ReadFile(h.path("calls")) // 3 is the directory that ls lists
-	if !strings.Contains(string(calls), "1 inner outer/inner cpu fds:0 1 2 3 secret:.") {
+	if !strings.Contains(string(calls), "1 inner outer/inner cpu fds:0 1 2 3  secret:.") {
 		t.Errorf("the command was called with: %s", calls)
 	}
 	h.pidFile("second.pid", second.pid())
