@@ -126,6 +126,7 @@ func (r *Reconciler) place(c *claimed, a *applier, dry func(Step)) []Fault {
 			return []Fault{{Place: "placement", Reason: err.Error()}}
 		}
 		r.procs = procs
+		r.listings++
 		moved := 0
 		for _, t := range r.desired.Trees {
 			if t.Mode == Own {

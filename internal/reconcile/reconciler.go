@@ -64,6 +64,9 @@ type Pass struct {
 	Began    time.Time     `json:"began"`
 	Duration time.Duration `json:"duration_ns"`
 	Full     bool          `json:"full"`
+	// Listings is how often the pass listed the processes of the machine: once,
+	// unless something was moved; not at all when placement was not in question.
+	Listings int `json:"listings"`
 	Counts
 }
 
@@ -90,6 +93,7 @@ type Reconciler struct {
 
 	placeFaults []Fault
 	procs       []pidfiles.Proc // the last listing of this pass, nil when there was none
+	listings    int             // of this pass
 	faults      []Fault
 	young       time.Time // when to look at young foreign cgroups again
 	passes      int
@@ -222,7 +226,7 @@ type work struct {
 // trigger.
 func (r *Reconciler) pass(w work) *Snapshot {
 	began := time.Now()
-	r.procs = nil
+	r.procs, r.listings = nil, 0
 	r.load()
 	before := r.desired
 	fresh := w.doc != nil
@@ -272,7 +276,7 @@ func (r *Reconciler) pass(w work) *Snapshot {
 	r.remember(r.record.after(r.desired.Trees, states))
 	r.settled = true
 	r.passes++
-	return r.snapshot(Pass{Began: began, Duration: time.Since(began), Full: w.full, Counts: a.counts})
+	return r.snapshot(Pass{Began: began, Duration: time.Since(began), Full: w.full, Listings: r.listings, Counts: a.counts})
 }
 
 // failing are the places that had a fault after the last pass: what is tried

@@ -1,0 +1,167 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+	"github.com/cgrouparch/cgrouparch/internal/pidfiles"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// onKernel makes a reconciler on the real v1 hierarchies of this machine, below a
+// root of its own that is removed again.
+func onKernel(t testing.TB, files map[string][]string) *Reconciler {
+	t.Helper()
+	root := fmt.Sprintf("cgatest-%d-%d", os.Getpid(), time.Now().UnixNano())
+	r, err := New(Config{
+		CgroupDir: "/sys/fs/cgroup", Root: root, StateDir: t.TempDir(), PidFiles: pidfiles.New(pidfiles.Config{Files: files}), Log: zap.NewNop(),
+	})
+	if err == nil {
+		t.Cleanup(r.Close)
+		for _, subsystem := range []string{"cpu", "cpuacct"} {
+			h := r.layout.Hierarchy(subsystem)
+			if h == nil {
+				err = fmt.Errorf("no v1 hierarchy with %s", subsystem)
+				break
+			}
+			if err = h.Mkdir(root); err != nil {
+				break
+			}
+			t.Cleanup(func() { removeTree(t, h, root) })
+		}
+	}
+	if err != nil {
+		if os.Getenv("CGROUPARCHD_TEST_ALL") == "1" {
+			t.Fatal(err)
+		}
+		t.Skipf("needs root and writable v1 hierarchies: %v", err)
+	}
+	return r
+}
+
+func removeTree(t testing.TB, h *cgfs.Hierarchy, dir string) {
+	children, _ := h.Children(dir)
+	for _, c := range children {
+		removeTree(t, h, dir+"/"+c)
+	}
+	var err error
+	for range 1000 {
+		pids, _ := h.Procs(dir, nil)
+		_ = h.Move("", pids, func(int, error) {})
+		if err = h.Rmdir(dir); err == nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error(err)
+}
+
+// many is a document of n cgroups below cpu, of which the first has the share.
+func many(n int, share string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `{"cpu": {"sub_cgroup": {"edited": {"conf": {"share": %s}}`, share)
+	for i := 1; i < n; i++ {
+		fmt.Fprintf(&b, `, "g%d": {"conf": {"share": 50}}`, i)
+	}
+	b.WriteString(`}}}`)
+	return b.String()
+}
+
+func read(t testing.TB, r *Reconciler, subsystem, p, file string) string {
+	t.Helper()
+	text, err := r.layout.Hierarchy(subsystem).Read(r.opt.Root+"/"+p, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestKernelPasses(t *testing.T) {
+	r := onKernel(t, nil)
+	s := r.pass(work{doc: document(t, many(20, "7")), full: true})
+	if len(s.Faults) > 0 || read(t, r, "cpu", "edited", "cpu.shares") != "7" {
+		t.Fatalf("first pass: %+v", s)
+	}
+	if s := r.pass(work{full: true}); s.Pass.Total() != 0 || len(s.Faults) > 0 {
+		t.Errorf("a converged pass did %+v", s.Pass)
+	}
+	if s := r.pass(work{doc: document(t, many(20, "8"))}); s.Pass.Written != 1 || s.Pass.Total() != 1 || s.Pass.Listings != 0 {
+		t.Errorf("an edit of one setting did %+v", s.Pass)
+	}
+	if s := r.pass(work{doc: document(t, many(3, "8"))}); s.Pass.Removed != 2*17 {
+		t.Errorf("17 cgroups less, in cpu and in its mirror: %+v", s.Pass)
+	}
+	if s := r.pass(work{doc: document(t, `{}`)}); s.Pass.Removed != 2*3 || len(r.record.Hierarchies) > 0 {
+		t.Errorf("cpu has left the document: %+v, record %+v", s.Pass, r.record)
+	}
+}
+
+// However many pid files there are, a pass that moves nothing lists the processes
+// of the machine once.
+func TestKernelOneListing(t *testing.T) {
+	dir := t.TempDir()
+	files := map[string][]string{}
+	for i := range 20 {
+		cmd := exec.Command("sleep", "1000")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		file := filepath.Join(dir, strconv.Itoa(i)+".pid")
+		if err := os.WriteFile(file, []byte(strconv.Itoa(cmd.Process.Pid)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		files["g"+strconv.Itoa(i+1)] = []string{file}
+	}
+	r := onKernel(t, files)
+	doc := document(t, many(40, "5"))
+	if s := r.pass(work{doc: doc, full: true}); s.Pass.Moved != 2*20 || len(s.Faults) > 0 {
+		t.Fatalf("first pass: %+v", s.Pass)
+	}
+	if s := r.pass(work{full: true}); s.Pass.Listings != 1 || s.Pass.Total() != 0 {
+		t.Errorf("a pass that moves nothing: %+v", s.Pass)
+	}
+}
+
+// What was made right before a kill has no mark yet; the next start knows it all
+// the same, also in a mirror, where only marked cgroups may go.
+func TestKernelRecovery(t *testing.T) {
+	r := onKernel(t, nil)
+	doc := document(t, many(2, "5"))
+	r.doc = doc
+	r.load()
+	r.compile()
+	r.observe(work{full: true})
+	plan, _ := r.diff(time.Now())
+	r.remember(r.record.before(r.desired.Trees, plan))
+	h := r.layout.Hierarchy("cpuacct")
+	if err := os.Mkdir(filepath.Join(h.Mount(), r.opt.Root, "g1"), 0o755); err != nil { // made, not marked: killed
+		t.Fatal(err)
+	}
+	again, err := New(r.opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	faults, err := again.Once(context.Background(), document(t, many(1, "5")))
+	if err != nil || len(faults) > 0 {
+		t.Fatal(err, faults)
+	}
+	children, err := h.Children(r.opt.Root)
+	if err != nil || !slices.Equal(children, []string{"edited"}) {
+		t.Errorf("in the mirror: %v %v", children, err)
+	}
+}
