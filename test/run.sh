@@ -44,6 +44,8 @@ fi
 
 export CGO_ENABLED=1 # the race detector needs it
 go vet ./...
+status=0
 # The end-to-end tests hold the daemon to times that its contract names: they come when the machine does not compile any more.
-go list ./... | grep -v '/test/e2e$' | xargs go test -race -timeout 10m "$@"
-go test -race -timeout 15m "$@" ./test/e2e
+go list ./... | grep -v '/test/e2e$' | xargs go test -race -timeout 10m "$@" || status=1
+go test -race -timeout 15m "$@" ./test/e2e || status=1
+exit $status

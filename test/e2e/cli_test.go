@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -109,6 +110,24 @@ func TestCgexecArg(t *testing.T) {
 	}
 }
 
+// TestCgexecArgAuto: with cgroup_root "auto" and no running daemon, the rule for cgroup v1 is applied, and that is said.
+func TestCgexecArgAuto(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	if _, err := os.Stat("/run/cgrouparchd"); err == nil {
+		t.Skip("a daemon of this machine has published its root")
+	}
+	h.document(sample)
+	h.set("cgroup_root", nil)
+	r := h.cli("get-cgexec-arg", "test_cgroup_a", "test_cgroup_b_sub1").wantExit(t, 0)
+	if want := "-g blkio:test_cgroup_a -g cpu:test_cgroup_a\n-g cpu:test_cgroup_b/test_cgroup_b_sub1\n"; r.stdout != want {
+		t.Errorf("%q, want %q", r.stdout, want)
+	}
+	if strings.TrimSpace(r.stderr) == "" {
+		t.Error("no warning that the root is a guess")
+	}
+}
+
 // TestCheck: exit statuses for the daemon's configuration and for the document, from its source and from a file.
 func TestCheck(t *testing.T) {
 	t.Parallel()
@@ -159,6 +178,32 @@ func TestShowAccount(t *testing.T) {
 	}
 	d.stop()
 	h.cli("show-account", "--communicate-port", port).wantExit(t, 1)
+}
+
+// TestAnswerLost: an answer that cannot be written is a failure; a script that reads it must not believe in success.
+func TestAnswerLost(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.document(sample)
+	d := h.startReady()
+	_, port, _ := net.SplitHostPort(d.addr)
+	h.set("communicate_port", port) // a number as text, as in the ancestor's example
+	config := h.config()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		lack(t, "%v", err)
+	}
+	defer full.Close()
+	for _, args := range [][]string{{"version"}, {"version", "--json"}, {"check"}, {"get-cgexec-arg", "test_cgroup_a"},
+		{"get-cgexec-arg", "--json", "test_cgroup_a"}, {"show-account"}} {
+		cmd := exec.Command(binary, append(args, "--config", config)...)
+		var stderr strings.Builder
+		cmd.Stdout, cmd.Stderr = full, &stderr
+		err := cmd.Run()
+		if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(stderr.String(), "no space left") {
+			t.Errorf("%v to a full disk: exit %d, %v: %s", args, code, err, stderr.String())
+		}
+	}
 }
 
 // TestVersion says what is asked in a bug report.

@@ -48,6 +48,42 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// TestStopAtWorstMoments: neither a frozen ZooKeeper, nor a command of the operator's that hangs, nor a client that asks and never
+// reads keeps the daemon from stopping within 5 s, and the command ends with it.
+func TestStopAtWorstMoments(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	zk := testserver.ZooKeeper(t)
+	zk.Client(identity).Create(node, sample, identity)
+	h.useZooKeeper(zk.Addr())
+	h.set("get_cgroup_pid_file", []string{"/bin/sh", "-c", `echo $$ > "$0"; sleep 300 & wait`, h.path("hangs.pid")})
+	d := h.startReady() // a command that hangs does not keep it from being ready either
+	h.wantShares(sampleShares...)
+	hangs := pidIn(t, h.path("hangs.pid"))
+	conn := d.dial()
+	for range 2000 {
+		must(t, conn.SetWriteDeadline(time.Now().Add(100*time.Millisecond)))
+		if err := conn.WriteMessage(websocket.TextMessage, []byte(`{"cmd":"get_status"}`)); err != nil {
+			break // it has had enough of us: fine
+		}
+	}
+	zk.Freeze()
+	start := time.Now()
+	d.signal(syscall.SIGTERM)
+	if err := d.wait(15 * time.Second); err != nil {
+		t.Errorf("%v", err)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("stopped after %v", took)
+	}
+	eventually(t, "end of the command", func() error {
+		if s, ok := readStat(hangs); ok && s.state != "Z" {
+			return fmt.Errorf("process %d lives", hangs)
+		}
+		return nil
+	})
+}
+
 // TestSIGHUP re-reads the document even where no event tells of a change, and does not end the daemon.
 func TestSIGHUP(t *testing.T) {
 	t.Parallel()
@@ -98,6 +134,18 @@ func TestOnce(t *testing.T) {
 			}
 		})
 	}
+	t.Run("last good document", func(t *testing.T) {
+		t.Parallel()
+		h := newHost(t)
+		zk := testserver.ZooKeeper(t)
+		zk.Client(identity).Create(node, sample, identity)
+		h.useZooKeeper(zk.Addr())
+		h.cli("run", "--once").wantExit(t, 0)
+		zk.Freeze()
+		h.write("cpu", "test_cgroup_b", "cpu.shares", "555")
+		h.cli("run", "--once").wantExit(t, 0)
+		h.wantShares(sampleShares...)
+	})
 	t.Run("zookeeper down", func(t *testing.T) {
 		t.Parallel()
 		h := newHost(t)
@@ -201,13 +249,17 @@ func TestSecretsStayInside(t *testing.T) {
 	zk := testserver.ZooKeeper(t)
 	zk.Client(identity).Create(node, sample, identity)
 	h.useZooKeeper(zk.Addr())
+	redis := testserver.Redis(t)
+	h.set("redis_url", "redis://:hunter2@"+redis.Addr()+"/0")
+	redis.Do("CONFIG", "SET", "requirepass", "hunter2")
 	d := h.startReady()
 	h.wantShares(sampleShares...)
+	eventually(t, "slots in Redis", func() error { return positive(d.number("written")) })
 	for what, text := range map[string]string{
 		"log": d.logText(), "status": d.status(), "get_status": d.ask(`{"cmd":"get_status"}`), "arguments": commandOf(d.pid()),
 	} {
-		if strings.Contains(text, "123456") {
-			t.Errorf("the secret is in %s", what)
+		if strings.Contains(text, "123456") || strings.Contains(text, "hunter2") {
+			t.Errorf("a secret is in %s: %s", what, text)
 		}
 	}
 	must(t, os.Chmod(h.path("cgrouparchd.toml"), 0o644))

@@ -25,6 +25,30 @@ func TestThreadsMoveWhole(t *testing.T) {
 	h.wantIn("blkio", "a", p.pid())
 }
 
+// TestSplitThreads: a process of which somebody moved one thread is made whole again, as on a host where the Python library has
+// moved main threads only; and a foreign cgroup that holds nothing but a thread goes.
+func TestSplitThreads(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	p, other := startWorkload(t, "threads"), startWorkload(t, "threads")
+	h.mkdir("cpu", "a")
+	h.write("cpu", "a", "tasks", strconv.Itoa(p.pid())) // the main thread only
+	h.mkdir("cpu", "foreign")
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", other.pid()))
+	if err != nil || len(tasks) < 2 {
+		t.Fatal(tasks, err)
+	}
+	h.write("cpu", "foreign", "tasks", tasks[1].Name())
+	if h.areIn("cpu", "a", p.pid()) == nil {
+		t.Fatal("the sample process is not split")
+	}
+	h.set("cgroup_pid_files", map[string][]string{"a": {h.pidFile("p.pid", p.pid())}})
+	h.document(sampleA)
+	h.startReady()
+	h.wantIn("cpu", "a", p.pid())
+	h.wantTree("cpu", "", "a")
+}
+
 const sampleA = `{"cpu": {"sub_cgroup": {"a": {"conf": {"share": 300}}}}, "blkio": {"sub_cgroup": {"a": {"conf": {"weight": 200}}}}}`
 
 // tenProcesses makes one process, three children and six grandchildren.
@@ -152,6 +176,12 @@ func TestForkStormIsInside(t *testing.T) {
 	h.startReady()
 	h.wantIn("cpu", "a", p.pid())
 	h.wantIn("cpuacct", "a", p.pid())
+	eventually(t, "members", func() error {
+		if n := len(h.members("cpu", "a")); n < 10 {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
 	// Nothing that a process of the storm forks lives longer than 0.2 s: after a second, all were born after the move.
 	time.Sleep(time.Second)
 	throughout(t, time.Second, "the storm", func() error {

@@ -191,3 +191,10 @@ func TestSecondWriter(t *testing.T) {
 		return nil
 	})
 }
+
+func positive(n int) error {
+	if n <= 0 {
+		return fmt.Errorf("%d", n)
+	}
+	return nil
+}

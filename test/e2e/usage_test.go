@@ -226,6 +226,14 @@ func TestRedis(t *testing.T) {
 		return sameJSON(`{"`+slot+`":`+redis.Do("GET", keys[0]).(string)+`}`,
 			d.ask(`{"cmd":"show_account","args":{"start_slot":`+slot+`,"end_slot":`+slot+`}}`))
 	})
+	var filtered map[string]json.RawMessage
+	text := d.ask(`{"cmd":"show_account","args":{"start_slot":` + slot + `,"end_slot":` + slot + `,"cgroup":"test_cgroup_b_sub1"}}`)
+	if err := json.Unmarshal([]byte(text), &filtered); err != nil || filtered[slot] == nil {
+		t.Fatalf("filtered: %v: %s", err, text)
+	}
+	if got := shapeOf(t, string(filtered[slot])); got != `cpu{test_cgroup_b{test_cgroup_b_sub1{usage}}}` {
+		t.Errorf("an old slot, filtered: %s", got)
+	}
 }
 
 // shapeOf prints which members a slot has, without their numbers.

@@ -102,6 +102,38 @@ func TestWebsocket(t *testing.T) {
 	}
 }
 
+// TestWebsocketOrder: requests that come in one go, as text or binary, on any path, are answered one by one, in order, as text.
+func TestWebsocketOrder(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.document(sample)
+	d := h.startReady()
+	conn, _, err := websocket.DefaultDialer.Dial("ws://"+d.addr+"/any/path?x=y", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for i := range 100 {
+		kind := []int{websocket.TextMessage, websocket.BinaryMessage}[i%2]
+		must(t, conn.WriteMessage(kind, fmt.Appendf(nil, `{"cmd":"c%d"}`, i)))
+	}
+	for i := range 100 {
+		must(t, conn.SetReadDeadline(time.Now().Add(patience)))
+		kind, reply, err := conn.ReadMessage()
+		if err != nil || kind != websocket.TextMessage {
+			t.Fatalf("reply %d: type %d, %v", i, kind, err)
+		}
+		if err := sameJSON(fmt.Sprintf(`{"error":"invalid cmd: c%d","code":"invalid_cmd"}`, i), string(reply)); err != nil {
+			t.Fatalf("reply %d: %v", i, err)
+		}
+	}
+	for _, path := range []string{"/nonsense", "/status/x", "/healthzz"} {
+		if code, body := d.get(path); code < 400 || strings.TrimSpace(body) == "" {
+			t.Errorf("GET %s without an upgrade: %d %q", path, code, body)
+		}
+	}
+}
+
 // TestShowAccountRange: slots come ascending, as many as asked for; filters prune to one part.
 func TestShowAccountRange(t *testing.T) {
 	t.Parallel()

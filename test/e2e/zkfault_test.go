@@ -227,7 +227,7 @@ func TestZooKeeperLate(t *testing.T) {
 	d.waitReady()
 }
 
-// TestGetZKHost runs the command that prints the hosts, with a chroot.
+// TestGetZKHost runs the command that prints the hosts, with a chroot; the identity comes from a file of its own.
 func TestGetZKHost(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
@@ -235,6 +235,8 @@ func TestGetZKHost(t *testing.T) {
 	zk.Client(identity).Create("/root/of/ours"+node, sample, identity)
 	h.useZooKeeper("")
 	h.set("zk_host", nil)
+	h.set("zk_auth_data", nil)
+	h.set("zk_auth_file", h.file("auth", "# a comment\n"+identity+"\n", 0o600))
 	h.set("get_zk_host", []string{"/bin/sh", "-c", "echo ' 127.0.0.1:1 , " + zk.Addr() + "/root/of/ours'"})
 	h.startReady()
 	h.wantShares(sampleShares...)
