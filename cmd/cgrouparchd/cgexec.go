@@ -64,7 +64,9 @@ func (a *app) printArguments(names []string, argument func(string) (string, erro
 		case err != nil:
 			errs = append(errs, err)
 		case !a.json:
-			fmt.Fprintln(a.stdout, arg)
+			if _, err := fmt.Fprintln(a.stdout, arg); err != nil {
+				return err
+			}
 		}
 	}
 	if a.json {

@@ -42,10 +42,11 @@ Every fault is printed, one a line.`,
 				}
 			}
 			if len(faults) == 0 {
-				if !a.json {
-					fmt.Fprintf(a.stdout, "ok: the configuration and version %d of the document are valid\n", u.Version)
+				if a.json {
+					return nil
 				}
-				return nil
+				_, err := fmt.Fprintf(a.stdout, "ok: the configuration and version %d of the document are valid\n", u.Version)
+				return failed(err)
 			}
 			if a.json {
 				return &exitError{status: exitFailed}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 
 	"go.uber.org/zap"
@@ -44,10 +45,21 @@ func publishRoot(c *config.Config, log *zap.Logger) (string, error) {
 	}
 	defer l.Close()
 	root := autoRoot(l)
-	if err := statefile.Save(rootFile, publishedRoot{CgroupDir: c.CgroupDir, CgroupRoot: root}); err != nil {
+	if err := publish(publishedRoot{CgroupDir: c.CgroupDir, CgroupRoot: root}); err != nil {
 		log.Warn("cgroup_root not published, so that other commands have to guess it", zap.Error(err))
 	}
 	return root, nil
+}
+
+// publish writes the file for everybody to read: get-cgexec-arg needs no root.
+func publish(p publishedRoot) error {
+	if err := os.MkdirAll(filepath.Dir(rootFile), 0o755); err != nil {
+		return err
+	}
+	if err := statefile.Save(rootFile, p); err != nil {
+		return err
+	}
+	return os.Chmod(rootFile, 0o644)
 }
 
 // readRoot resolves our root for a command that only reads.

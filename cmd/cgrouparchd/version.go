@@ -49,14 +49,16 @@ func (a *app) versionCommand() *cobra.Command {
 			if a.json {
 				return failed(json.NewEncoder(a.stdout).Encode(map[string]any{"version": version, "commit": commit, "go": runtime.Version(), "hierarchies": layout}))
 			}
-			fmt.Fprintf(a.stdout, "cgrouparchd %s\ncommit %s\n%s %s/%s\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			var text strings.Builder
+			fmt.Fprintf(&text, "cgrouparchd %s\ncommit %s\n%s %s/%s\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			for _, h := range layout {
-				fmt.Fprintf(a.stdout, "cgroup v%d %s %s\n", h.CgroupV, h.Mount, strings.Join(h.Subsystems, ","))
+				fmt.Fprintf(&text, "cgroup v%d %s %s\n", h.CgroupV, h.Mount, strings.Join(h.Subsystems, ","))
 			}
 			if layoutErr != nil {
-				fmt.Fprintf(a.stdout, "cgroups: %v\n", layoutErr)
+				fmt.Fprintf(&text, "cgroups: %v\n", layoutErr)
 			}
-			return nil
+			_, err = fmt.Fprint(a.stdout, text.String())
+			return failed(err)
 		},
 	}
 	a.jsonFlag(cmd)

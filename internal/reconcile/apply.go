@@ -27,14 +27,6 @@ type Counts struct {
 // Total is the number of changes made.
 func (c Counts) Total() int { return c.Created + c.Written + c.Moved + c.Removed }
 
-func (c *Counts) add(o Counts) {
-	c.Created += o.Created
-	c.Written += o.Written
-	c.Moved += o.Moved
-	c.Removed += o.Removed
-	c.Failed += o.Failed
-}
-
 // applier carries out a plan. It goes on after a failure and keeps each
 // hierarchy's state true to what was reached.
 type applier struct {

@@ -219,7 +219,6 @@ type work struct {
 	// dirs are directories to read again, and procs those whose members may have
 	// changed, by hierarchy, relative to the mount.
 	dirs, procs map[string]map[string]bool
-	reload      bool
 }
 
 // pass observes, compares and applies. It is the one function behind every

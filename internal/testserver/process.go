@@ -209,7 +209,31 @@ func (p *process) Kill() { p.must(p.signal(syscall.SIGKILL, true)) }
 
 // Freeze stops the server by SIGSTOP: its kernel still accepts connections,
 // but nothing answers.
-func (p *process) Freeze() { p.must(p.signal(syscall.SIGSTOP, false)) }
+//
+// The signal is delivered to each thread in its own time, so it waits until all
+// have stopped.
+func (p *process) Freeze() {
+	p.t.Helper()
+	p.must(p.signal(syscall.SIGSTOP, false))
+	for deadline := time.Now().Add(10 * time.Second); !p.stopped(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("%s does not freeze", p.name)
+		}
+	}
+}
+
+// stopped says whether every thread is in state T, see proc_pid_stat(5).
+func (p *process) stopped() bool {
+	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.Pid()))
+	for _, file := range stats {
+		text, err := os.ReadFile(file)
+		after := string(text[strings.LastIndexByte(string(text), ')')+1:])
+		if err != nil || !strings.HasPrefix(after, " T") {
+			return false
+		}
+	}
+	return true
+}
 
 // Thaw lets a frozen server go on.
 func (p *process) Thaw() { p.must(p.signal(syscall.SIGCONT, false)) }
