@@ -14,7 +14,7 @@ import (
 func (d *daemon) commands() map[string]wsapi.Command {
 	return map[string]wsapi.Command{
 		"show_account": d.showAccount,
-		"get_conf":     wsapi.JSON(d.control.getConf),
+		"get_conf":     d.control.getConf,
 		"get_status":   wsapi.JSON(func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }),
 	}
 }

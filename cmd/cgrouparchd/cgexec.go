@@ -40,14 +40,16 @@ is 1.`,
 				return failed(err)
 			}
 			defer layout.Close()
-			root := readRoot(c, layout, a.stderr)
+			root, err := readRoot(c, a.stderr)
+			if err != nil {
+				return failed(err)
+			}
 			mounted := func(subsystem string) bool { return layout.Hierarchy(subsystem) != nil }
 			return failed(a.printArguments(names, func(name string) (string, error) {
 				return cgexecArgument(doc, root, name, mounted)
 			}))
 		},
 	}
-	a.jsonFlag(cmd)
 	return cmd
 }
 
@@ -79,7 +81,9 @@ func (a *app) printArguments(names []string, argument func(string) (string, erro
 
 // cgexecArgument finds a cgroup by path or name in every mounted subsystem.
 func cgexecArgument(doc *zkconf.Document, root, name string, mounted func(subsystem string) bool) (string, error) {
+	typed := name
 	name = strings.Trim(name, "/")
+	pathOnly := strings.HasPrefix(typed, "/") // a slash makes it a path, though a path needs none
 	exact, byName := map[string]string{}, map[string][]string{}
 	var order []string
 	elsewhere := ""
@@ -88,7 +92,7 @@ func cgexecArgument(doc *zkconf.Document, root, name string, mounted func(subsys
 		case p == "" && mounted(subsystem):
 			order = append(order, subsystem)
 		case p == "":
-		case p != name && path.Base(p) != name:
+		case p != name && (pathOnly || path.Base(p) != name):
 		case !mounted(subsystem):
 			elsewhere = subsystem
 		case p == name:

@@ -1,9 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -23,6 +23,7 @@ Every fault is printed, one a line.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.loadWithSource()
 			if err != nil {
+				a.reportFlagged()
 				return err
 			}
 			if _, err := reconcile.NewShield(c.ProtectedCgroup, c.ProtectSystemCgroups); err != nil {
@@ -32,40 +33,53 @@ Every fault is printed, one a line.`,
 			if err != nil {
 				return failed(err)
 			}
-			faults := zkconf.Faults(u.Err)
-			if u.Doc != nil {
-				faults = unknownSettings(u.Doc)
-			}
-			if a.json {
-				if err := json.NewEncoder(a.stdout).Encode(map[string]any{"version": u.Version, "faults": orEmpty(faults)}); err != nil {
-					return failed(err)
-				}
-			}
-			if len(faults) == 0 {
-				if a.json {
-					return nil
-				}
-				_, err := fmt.Fprintf(a.stdout, "ok: the configuration and version %d of the document are valid\n", u.Version)
-				return failed(err)
-			}
-			if a.json {
-				return &exitError{status: exitFailed}
-			}
-			return failed(fmt.Errorf("%d faults in version %d of the document:\n%s", len(faults), u.Version, strings.Join(faults, "\n")))
+			return a.report(u, c.ConfFile)
 		},
 	}
-	a.jsonFlag(cmd)
 	return cmd
 }
 
-// unknownSettings are faults where a document is written or checked; the daemon
-// survives them.
-func unknownSettings(doc *zkconf.Document) []string {
-	var out []string
-	doc.Walk(func(subsystem, path string, n *zkconf.Node) {
-		for _, key := range n.Unknown {
-			out = append(out, fmt.Sprintf("%s: %s: unknown setting", strings.TrimSuffix(subsystem+"/"+path, "/"), key))
+// report prints what is wrong with a document, unknown settings included.
+func (a *app) report(u zkconf.Update, file string) error {
+	what := fmt.Sprintf("version %d of the document", u.Version)
+	if file != "" {
+		what = file
+	}
+	faults, warned := orEmpty(zkconf.Faults(zkconf.Check(u.Raw))), []string{}
+	if u.Doc != nil {
+		warned = orEmpty(warnings(u.Doc))
+	}
+	var err error
+	switch {
+	case a.json:
+		err = json.NewEncoder(a.stdout).Encode(map[string]any{"version": u.Version, "faults": faults, "warnings": warned})
+	case len(faults) == 0:
+		_, err = fmt.Fprintf(a.stdout, "ok: the configuration and %s are valid\n", what)
+	}
+	if !a.json {
+		for _, w := range warned {
+			fmt.Fprintln(a.stderr, "warning:", w)
 		}
-	})
-	return out
+		for _, f := range faults {
+			fmt.Fprintln(a.stderr, f)
+		}
+	}
+	if err == nil && len(faults) > 0 {
+		return &exitError{exitFailed, fmt.Errorf("%s: %d faults", what, len(faults))}
+	}
+	return failed(err)
+}
+
+// reportFlagged prints the faults of a document given by --conf-file although
+// the configuration is faulty too, so that one look shows everything.
+func (a *app) reportFlagged() {
+	file := a.flags.given()["conf_file"]
+	if file == "" {
+		return
+	}
+	if u, err := (&zkconf.File{Path: file}).Fetch(context.Background()); err == nil {
+		for _, f := range zkconf.Faults(zkconf.Check(u.Raw)) {
+			fmt.Fprintln(a.stderr, f)
+		}
+	}
 }

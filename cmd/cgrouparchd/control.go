@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -91,11 +93,9 @@ func (c *control) accept(doc *zkconf.Document, from string) bool {
 		return fresh
 	}
 	c.log.Info("configuration in force", zap.Int32("version", doc.Version), zap.String("from", from), zap.Int("bytes", len(doc.Raw)))
-	doc.Walk(func(subsystem, path string, n *zkconf.Node) {
-		for _, w := range n.Warnings {
-			c.log.Warn("value changed as the kernel would", zap.String("subsystem", subsystem), zap.String("cgroup", path), zap.String("value", w))
-		}
-	})
+	for _, w := range warnings(doc) {
+		c.log.Warn("value changed as the kernel would", zap.String("value", w))
+	}
 	c.apply(doc) // under the lock, so that two documents cannot overtake each other
 	return true
 }
@@ -153,14 +153,12 @@ func (c *control) versions() versions {
 	return v
 }
 
-// getConf is the answer to get_conf: the document as it was written.
-func (c *control) getConf(context.Context, json.RawMessage) (any, error) {
-	answer := struct {
-		Version int32           `json:"version"`
-		Value   json.RawMessage `json:"value"`
-	}{Version: -1, Value: json.RawMessage("null")}
+// getConf answers get_conf: the document byte for byte as it was written.
+func (c *control) getConf(_ context.Context, _ json.RawMessage, w io.Writer) error {
+	version, raw := int32(-1), []byte("null")
 	if doc := c.document(); doc != nil {
-		answer.Version, answer.Value = doc.Version, doc.Raw
+		version, raw = doc.Version, doc.Raw
 	}
-	return answer, nil
+	_, err := fmt.Fprintf(w, `{"version":%d,"value":%s}`, version, raw)
+	return err
 }

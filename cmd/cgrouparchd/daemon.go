@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/cgrouparch/cgrouparch/internal/account"
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 	"github.com/cgrouparch/cgrouparch/internal/config"
 	"github.com/cgrouparch/cgrouparch/internal/pidfiles"
 	"github.com/cgrouparch/cgrouparch/internal/reconcile"
@@ -61,6 +62,7 @@ type daemon struct {
 	config *config.Config
 	log    *zap.Logger
 	root   string
+	layout *cgfs.Layout // as it was at the start
 
 	source     zkconf.Source
 	control    *control
@@ -80,13 +82,13 @@ type daemon struct {
 }
 
 // newReconciler opens the host's hierarchies.
-func newReconciler(c *config.Config, root string, log *zap.Logger, origin zkconf.Origin, files *pidfiles.Source, published func(*reconcile.Snapshot)) (*reconcile.Reconciler, error) {
+func newReconciler(c *config.Config, root string, log *zap.Logger, source zkconf.Source, files *pidfiles.Source, published func(*reconcile.Snapshot)) (*reconcile.Reconciler, error) {
 	shield, err := reconcile.NewShield(c.ProtectedCgroup, c.ProtectSystemCgroups)
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}
 	return reconcile.New(reconcile.Config{
-		CgroupDir: c.CgroupDir, Root: root, StateDir: c.StateDir, Origin: origin, Shield: shield, ArmDisks: c.BlkioArmDisks,
+		CgroupDir: c.CgroupDir, Root: root, StateDir: c.StateDir, Origin: source.Origin, Shield: shield, ArmDisks: c.BlkioArmDisks,
 		Interval: c.TasksUpdateInterval, PidFiles: files, Log: log.Named("reconcile"), Published: published,
 	})
 }
@@ -102,15 +104,14 @@ func newDaemon(c *config.Config, log *zap.Logger) (*daemon, error) {
 	d.source = newSource(c, log)
 	d.pidFiles = newPidFiles(c, log)
 	d.pidWatch = pidfiles.NewWatch(log.Named("pid_files"))
-	ctx, cancel := context.WithTimeout(context.Background(), c.ZKSessionTimeout)
-	defer cancel()
 	var err error
-	if d.root, err = publishRoot(c, log); err != nil {
+	if d.root, err = resolveRoot(c); err != nil {
 		return nil, err
 	}
-	if d.reconciler, err = newReconciler(c, d.root, log, resolve(ctx, d.source), d.pidFiles, d.published); err != nil {
+	if d.reconciler, err = newReconciler(c, d.root, log, d.source, d.pidFiles, d.published); err != nil {
 		return nil, err
 	}
+	d.layout = d.reconciler.Layout()
 	d.control = newControl(log, c.StateDir, d.source, d.reconciler.SetDocument)
 	if err := d.accounting(); err != nil {
 		return nil, err
@@ -182,6 +183,10 @@ func (d *daemon) tasks() []task {
 
 func (d *daemon) run(ctx context.Context) error {
 	defer d.reconciler.Close()
+	if err := publishRoot(d.config, d.root); err != nil {
+		d.log.Warn("cgroup_root not published, so that other commands have to guess it", zap.Error(err))
+	}
+	defer withdrawRoot()
 	d.log.Info("started", zap.String("version", version), zap.String("cgroup_root", d.root), zap.Stringer("address", d.listener.Addr()),
 		zap.Stringer("source", d.source.Origin()))
 	err := runTasks(ctx, d.tasks())
@@ -205,8 +210,7 @@ func (d *daemon) follow(ctx context.Context) error {
 }
 
 // signals reads everything again at each SIGHUP: cgroups, mounts and pid files
-// in a full pass, and ZooKeeper in a new session. A local file is read on its
-// own account, and counts its versions.
+// in a full pass, and the document, from ZooKeeper in a new session.
 func (d *daemon) signals(ctx context.Context) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -219,7 +223,7 @@ func (d *daemon) signals(ctx context.Context) error {
 			d.log.Info("reading everything again")
 			d.refreshPidFiles()
 			d.reconciler.Reload()
-			if cancel := d.restart.Load(); cancel != nil && d.config.ConfFile == "" {
+			if cancel := d.restart.Load(); cancel != nil {
 				(*cancel)()
 			}
 		}
@@ -292,17 +296,32 @@ func (d *daemon) ready() error {
 	if d.snapshot.Load() != nil {
 		return nil
 	}
+	if v := d.control.versions(); v.Rejected != nil {
+		return fmt.Errorf("no full pass yet: version %d of the document is rejected: %s", v.Rejected.Version, strings.Join(v.Rejected.Reasons, "; "))
+	}
 	s := d.source.Status()
 	return fmt.Errorf("no full pass yet: the document's source is %s%s", s.State, strings.TrimSuffix(": "+s.Error, ": "))
 }
 
+// hostnames are this host's own names: what it calls itself, and what else
+// /etc/hosts calls it.
 func hostnames() []string {
 	host, err := os.Hostname()
 	if err != nil {
 		return nil
 	}
 	short, _, _ := strings.Cut(host, ".")
-	names := []string{strings.ToLower(host), strings.ToLower(short)}
+	names := []string{host, short}
+	hosts, _ := os.ReadFile("/etc/hosts") // the names above are enough without it
+	for line := range strings.Lines(string(hosts)) {
+		text, _, _ := strings.Cut(line, "#")
+		if fields := strings.Fields(text); slices.Contains(fields, host) || slices.Contains(fields, short) {
+			names = append(names, fields[1:]...)
+		}
+	}
+	for i := range names {
+		names[i] = strings.ToLower(names[i])
+	}
 	slices.Sort(names)
 	return slices.Compact(names)
 }

@@ -57,6 +57,26 @@ func (k *keyFlags) add(set *pflag.FlagSet) {
 	}
 }
 
+// joinBools lets a yes-or-no flag take its value as the next word, as every
+// other flag does: `--blkio-arm-disks false`.
+func (k keyFlags) joinBools(args []string) []string {
+	var out []string
+	for i := 0; i < len(args); i++ {
+		if args[i] == "--" {
+			return append(out, args[i:]...)
+		}
+		name := strings.ReplaceAll(strings.TrimPrefix(args[i], "--"), "-", "_")
+		f, ours := k[name]
+		if ours && f.key.Kind == config.KindBool && strings.HasPrefix(args[i], "--") && i+1 < len(args) && (args[i+1] == "true" || args[i+1] == "false") {
+			out = append(out, args[i]+"="+args[i+1])
+			i++
+			continue
+		}
+		out = append(out, args[i])
+	}
+	return out
+}
+
 // given are the flags that stand on the command line, for config.Load.
 func (k keyFlags) given() map[string]string {
 	out := map[string]string{}

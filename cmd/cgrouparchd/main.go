@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -48,7 +49,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	a := &app{stdout: stdout, stderr: stderr}
 	root := a.command()
-	root.SetArgs(args)
+	root.SetArgs(a.flags.joinBools(args))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
@@ -109,10 +110,27 @@ wins. Exit status: 0 done, 1 it failed, 2 usage or configuration fault.`,
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
+	root.SetHelpCommand(helpCommand(root))
 	a.flags.add(root.PersistentFlags())
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON, where a command prints a structure")
 	root.PersistentFlags().StringVar(&a.configFile, "config", "", "configuration file (default "+defaultConfig+")")
 	root.AddCommand(
 		a.runCommand(), a.cgexecCommand(), a.planCommand(), a.checkCommand(), a.showAccountCommand(), a.versionCommand(),
 	)
 	return root
+}
+
+// helpCommand is cobra's own, but what it cannot explain is a usage fault.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Explain a command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return fmt.Errorf("no help for %q", strings.Join(args, " "))
+			}
+			return failed(cmd.Help())
+		},
+	}
 }

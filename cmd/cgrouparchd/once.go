@@ -24,13 +24,14 @@ func (a *app) once(ctx context.Context, c *config.Config) error {
 	} else if err := zkconf.SaveLastGood(c.StateDir, zkconf.LastGood{Origin: source.Origin(), Version: doc.Version, Raw: string(doc.Raw)}); err != nil {
 		fmt.Fprintf(a.stderr, "cgrouparchd: last good document not saved: %v\n", err)
 	}
-	root, err := publishRoot(c, log)
+	a.warn(doc)
+	root, err := resolveRoot(c)
 	if err != nil {
 		return failed(err)
 	}
 	files := newPidFiles(c, log)
 	var faults []reconcile.Fault
-	r, err := newReconciler(c, root, log, source.Origin(), files, nil)
+	r, err := newReconciler(c, root, log, source, files, nil)
 	if err != nil {
 		return failed(err)
 	}

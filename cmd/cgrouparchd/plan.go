@@ -6,9 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
-
-	"github.com/cgrouparch/cgrouparch/internal/cgfs"
-	"github.com/cgrouparch/cgrouparch/internal/config"
 )
 
 func (a *app) planCommand() *cobra.Command {
@@ -24,16 +21,16 @@ means that there is something to do, 0 that there is nothing.`,
 			if err != nil {
 				return err
 			}
-			doc, origin, err := a.document(cmd.Context(), c)
+			doc, source, err := a.document(cmd.Context(), c)
 			if err != nil {
 				return failed(err)
 			}
-			root, err := a.root(c)
+			root, err := readRoot(c, a.stderr)
 			if err != nil {
 				return failed(err)
 			}
 			files := newPidFiles(c, zap.NewNop())
-			r, err := newReconciler(c, root, newLog(c, a.stderr), origin, files, nil)
+			r, err := newReconciler(c, root, newLog(c, a.stderr), source, files, nil)
 			if err != nil {
 				return failed(err)
 			}
@@ -61,20 +58,5 @@ means that there is something to do, 0 that there is nothing.`,
 			return failed(err)
 		},
 	}
-	a.jsonFlag(cmd)
 	return cmd
-}
-
-// root resolves our root for a command that only reads.
-func (a *app) root(c *config.Config) (string, error) {
-	l, err := cgfs.Discover(c.CgroupDir)
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return readRoot(c, l, a.stderr), nil
-}
-
-func (a *app) jsonFlag(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON")
 }

@@ -5,8 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-
-	"go.uber.org/zap"
+	"strings"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 	"github.com/cgrouparch/cgrouparch/internal/config"
@@ -20,6 +19,7 @@ const rootFile = "/run/cgrouparchd/root.json"
 type publishedRoot struct {
 	CgroupDir  string `json:"cgroup_dir"`
 	CgroupRoot string `json:"cgroup_root"`
+	PID        int    `json:"pid"`
 }
 
 // autoRoot is the rule behind `cgroup_root = "auto"`: the whole of each v1
@@ -34,8 +34,8 @@ func autoRoot(l *cgfs.Layout) string {
 	return "/cgrouparch"
 }
 
-// publishRoot resolves our root for the daemon and publishes it.
-func publishRoot(c *config.Config, log *zap.Logger) (string, error) {
+// resolveRoot is our root: as configured, or by the rule.
+func resolveRoot(c *config.Config) (string, error) {
 	if c.CgroupRoot != config.CgroupRootAuto {
 		return c.CgroupRoot, nil
 	}
@@ -44,34 +44,47 @@ func publishRoot(c *config.Config, log *zap.Logger) (string, error) {
 		return "", err
 	}
 	defer l.Close()
-	root := autoRoot(l)
-	if err := publish(publishedRoot{CgroupDir: c.CgroupDir, CgroupRoot: root}); err != nil {
-		log.Warn("cgroup_root not published, so that other commands have to guess it", zap.Error(err))
-	}
-	return root, nil
+	return autoRoot(l), nil
 }
 
-// publish writes the file for everybody to read: get-cgexec-arg needs no root.
-func publish(p publishedRoot) error {
+// publishRoot writes the file for everybody to read: get-cgexec-arg needs no root.
+func publishRoot(c *config.Config, root string) error {
 	if err := os.MkdirAll(filepath.Dir(rootFile), 0o755); err != nil {
 		return err
 	}
-	if err := statefile.Save(rootFile, p); err != nil {
+	if err := statefile.Save(rootFile, publishedRoot{CgroupDir: c.CgroupDir, CgroupRoot: root, PID: os.Getpid()}); err != nil {
 		return err
 	}
 	return os.Chmod(rootFile, 0o644)
 }
 
+// withdrawRoot removes what this process has published. Another daemon may have
+// published since.
+func withdrawRoot() {
+	var p publishedRoot
+	if statefile.Load(rootFile, &p) == nil && p.PID == os.Getpid() {
+		_ = os.Remove(rootFile) // a leftover names a process that is gone
+	}
+}
+
+// running says whether the daemon that published is still there.
+func (p publishedRoot) running() bool {
+	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.PID))
+	return err == nil && strings.HasPrefix(string(comm), "cgrouparchd")
+}
+
 // readRoot resolves our root for a command that only reads.
-func readRoot(c *config.Config, l *cgfs.Layout, stderr io.Writer) string {
+func readRoot(c *config.Config, stderr io.Writer) (string, error) {
 	if c.CgroupRoot != config.CgroupRootAuto {
-		return c.CgroupRoot
+		return c.CgroupRoot, nil
 	}
 	var p publishedRoot
-	if err := statefile.Load(rootFile, &p); err == nil && filepath.Clean(p.CgroupDir) == c.CgroupDir {
-		return p.CgroupRoot
+	if err := statefile.Load(rootFile, &p); err == nil && p.running() && p.CgroupDir == c.CgroupDir {
+		return p.CgroupRoot, nil
 	}
-	root := autoRoot(l)
-	fmt.Fprintf(stderr, "cgrouparchd: warning: no running daemon has published its cgroup_root; taking %s\n", root)
-	return root
+	root, err := resolveRoot(c)
+	if err == nil {
+		fmt.Fprintf(stderr, "cgrouparchd: warning: no running daemon has published its cgroup_root; taking %s\n", root)
+	}
+	return root, err
 }

@@ -64,7 +64,6 @@ the JSON of its answer: an object of slots (seconds of Unix time), ascending.`,
 	f.Int64Var(&end, "end-slot", 0, "last slot (default: the newest)")
 	f.StringVar(&subsystem, "subsystem", "", "show this subsystem only")
 	f.StringVar(&cgroup, "cgroup", "", "show this cgroup (path or name) only")
-	a.jsonFlag(cmd)
 	return cmd
 }
 

@@ -35,17 +35,6 @@ func newSource(c *config.Config, log *zap.Logger) zkconf.Source {
 	return z
 }
 
-// resolve lets a source that asks a command find out where it is, as far as it
-// can: who reads state of an earlier run has to know.
-func resolve(ctx context.Context, s zkconf.Source) zkconf.Origin {
-	if z, ok := s.(*zkconf.ZooKeeper); ok && z.GetHosts != nil {
-		if o, err := z.Resolve(ctx); err == nil {
-			return o
-		}
-	}
-	return s.Origin()
-}
-
 // lastGood is the document that an earlier run kept, nil when there is none.
 func lastGood(stateDir string, o zkconf.Origin) (*zkconf.Document, error) {
 	kept, err := zkconf.LoadLastGood(stateDir, o)
@@ -58,25 +47,43 @@ func lastGood(stateDir string, o zkconf.Origin) (*zkconf.Document, error) {
 	return zkconf.Decode([]byte(kept.Raw), kept.Version)
 }
 
+// warn prints what was changed in a document as the kernel would change it.
+func (a *app) warn(doc *zkconf.Document) {
+	for _, w := range warnings(doc) {
+		fmt.Fprintln(a.stderr, "cgrouparchd: warning:", w)
+	}
+}
+
+func warnings(doc *zkconf.Document) []string {
+	var out []string
+	doc.Walk(func(subsystem, path string, n *zkconf.Node) {
+		for _, w := range n.Warnings {
+			out = append(out, strings.TrimSuffix(subsystem+"/"+path, "/")+": "+w)
+		}
+	})
+	return out
+}
+
 // document reads the document once for a command that only looks. When its
 // source does not answer, the last good one serves, with a warning.
-func (a *app) document(ctx context.Context, c *config.Config) (*zkconf.Document, zkconf.Origin, error) {
+func (a *app) document(ctx context.Context, c *config.Config) (*zkconf.Document, zkconf.Source, error) {
 	s := newSource(c, zap.NewNop())
 	u, err := s.Fetch(ctx)
 	if err == nil {
 		err = u.Err
 	}
-	o := s.Origin()
 	if err == nil {
-		return u.Doc, o, nil
+		a.warn(u.Doc)
+		return u.Doc, s, nil
 	}
-	doc, keptErr := lastGood(c.StateDir, o)
+	doc, keptErr := lastGood(c.StateDir, s.Origin())
 	if keptErr != nil {
 		err = errors.Join(err, keptErr)
 	}
 	if doc == nil {
-		return nil, o, err
+		return nil, s, err
 	}
 	fmt.Fprintf(a.stderr, "cgrouparchd: warning: %v; using the last good document, version %d\n", err, doc.Version)
-	return doc, o, nil
+	a.warn(doc)
+	return doc, s, nil
 }

@@ -61,19 +61,30 @@ func (d *daemon) status() *status {
 	if d.writer != nil {
 		r := d.writer.Status()
 		s.Redis = &r
+		if r.OtherWriter != "" {
+			s.HostFaults = append(s.HostFaults, reconcile.Fault{Place: "redis_prefix " + r.Prefix, Reason: "another daemon writes under it: " + r.OtherWriter})
+		}
 	}
+	use := map[string]string{}
+	layout := d.layout
 	snap := d.snapshot.Load()
+	if snap != nil {
+		layout = snap.Layout
+		for _, t := range snap.Trees {
+			use[t.Hierarchy] = t.Mode.String()
+		}
+	}
+	for _, h := range layout.Hierarchies() {
+		s.Hierarchies = append(s.Hierarchies, hierarchyStatus{Name: h.Name(), Mount: h.Mount(), CgroupV: h.Version(), Subsystems: h.Subsystems(), Use: use[h.Name()]})
+	}
 	if snap == nil {
 		return s
 	}
-	s.HostFaults, s.LastPass, s.Passes, s.DriftCorrections = orEmpty(snap.Faults), &snap.Pass, snap.Passes, snap.Corrections
-	use := map[string]string{}
-	for _, t := range snap.Trees {
-		use[t.Hierarchy] = t.Mode.String()
-	}
-	for _, h := range snap.Layout.Hierarchies() {
-		s.Hierarchies = append(s.Hierarchies, hierarchyStatus{Name: h.Name(), Mount: h.Mount(), CgroupV: h.Version(), Subsystems: h.Subsystems(), Use: use[h.Name()]})
-	}
+	// Read again, so that a process that has ended since the last pass shows.
+	pidfiles.CloseClaims(d.pidFiles.Read(snap.Cgroups))
+	s.PidFiles = orEmpty(d.pidFiles.Files())
+	s.HostFaults = append(s.HostFaults, snap.Faults...)
+	s.LastPass, s.Passes, s.DriftCorrections = &snap.Pass, snap.Passes, snap.Corrections
 	s.Members = d.members(snap)
 	return s
 }

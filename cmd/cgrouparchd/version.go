@@ -61,6 +61,5 @@ func (a *app) versionCommand() *cobra.Command {
 			return failed(err)
 		},
 	}
-	a.jsonFlag(cmd)
 	return cmd
 }

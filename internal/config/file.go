@@ -135,7 +135,11 @@ func lineOf(md *toml.MetaData, p toml.Primitive, text, key string) int {
 func syntaxError(name string, err error) error {
 	var syntax toml.ParseError
 	if errors.As(err, &syntax) {
-		return fmt.Errorf("%s: %s", place(name, syntax.Position.Line), syntax.Message)
+		key := ""
+		if syntax.LastKey != "" {
+			key = syntax.LastKey + ": "
+		}
+		return fmt.Errorf("%s: %s%s", place(name, syntax.Position.Line), key, syntax.Message)
 	}
 	return fmt.Errorf("%s: %w", name, err)
 }

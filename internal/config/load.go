@@ -51,7 +51,7 @@ func Load(path string, explicit bool, flags map[string]string) (*Config, error) 
 	}
 	if d.zkAuthFile != "" {
 		if d.ZKAuth, err = readAuthFile(d.zkAuthFile); err != nil {
-			faults = append(faults, err)
+			faults = append(faults, fmt.Errorf("zk_auth_file: %w", err))
 		}
 	}
 	if len(faults) > 0 {
@@ -242,7 +242,7 @@ func (d *draft) finish(all []given) []fault {
 func readAuthFile(name string) ([]Auth, error) {
 	data, info, err := readFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("zk_auth_file: %w", err)
+		return nil, err
 	}
 	if err := checkAccess(name, info, "zk_auth_file"); err != nil {
 		return nil, err

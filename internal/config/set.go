@@ -9,6 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 )
 
 // A draft is a configuration that is being put together: what two keys say
@@ -84,6 +87,9 @@ func setCgroupRoot(d *draft, in input) error {
 		}
 		if len(part) > 255 {
 			return errors.New("a name of more than 255 bytes")
+		}
+		if strings.HasPrefix(part, "@") || cgfs.IsControlFile(part) || strings.ContainsFunc(part, unicode.IsControl) {
+			return fmt.Errorf("%q cannot name a cgroup: it is reserved, a control file's name, or has control characters", part)
 		}
 	}
 	d.CgroupRoot = path.Clean("/" + s)

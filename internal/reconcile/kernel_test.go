@@ -17,6 +17,7 @@ import (
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 	"github.com/cgrouparch/cgrouparch/internal/pidfiles"
+	"github.com/cgrouparch/cgrouparch/internal/zkconf"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,6 +29,7 @@ func onKernel(t testing.TB, files map[string][]string) *Reconciler {
 	root := fmt.Sprintf("cgatest-%d-%d", os.Getpid(), time.Now().UnixNano())
 	r, err := New(Config{
 		CgroupDir: "/sys/fs/cgroup", Root: root, StateDir: t.TempDir(), PidFiles: pidfiles.New(pidfiles.Config{Files: files}), Log: zap.NewNop(),
+		Origin: func() zkconf.Origin { return zkconf.Origin{Kind: zkconf.KindFile, Path: "/test"} },
 	})
 	if err == nil {
 		t.Cleanup(r.Close)

@@ -24,8 +24,8 @@ type Config struct {
 	Root string
 	// StateDir keeps what was applied; "" keeps nothing.
 	StateDir string
-	// Origin is where the documents come from.
-	Origin zkconf.Origin
+	// Origin says where the documents come from, as far as it is known yet.
+	Origin func() zkconf.Origin
 	Shield Shield
 	// ArmDisks lets blkio counters be armed.
 	ArmDisks bool
@@ -182,7 +182,7 @@ func (r *Reconciler) load() {
 	}
 	r.loaded = true
 	var err error
-	if r.record, err = loadRecord(r.opt.StateDir, r.opt.Origin, r.opt.Root); err != nil {
+	if r.record, err = loadRecord(r.opt.StateDir, r.opt.Origin(), r.opt.Root); err != nil {
 		r.log.Warn("record of applied settings not used", zap.Error(err))
 	}
 }
@@ -418,6 +418,7 @@ func (r *Reconciler) remember(next record) {
 	if r.record.equal(next) {
 		return
 	}
+	next.Origin = r.opt.Origin()
 	r.record = next
 	if err := next.save(r.opt.StateDir); err != nil {
 		r.log.Error("record of applied settings not saved", zap.Error(err))
@@ -430,7 +431,7 @@ func (r *Reconciler) snapshot(p Pass) *Snapshot {
 		Faults: r.faults, Cgroups: r.desired.Cgroups(), Pass: p, Passes: r.passes, Corrections: r.corrections,
 	}
 	var generation strings.Builder
-	fmt.Fprintf(&generation, "%p %d\n", r.doc, len(r.mountinfo))
+	fmt.Fprintf(&generation, "%p %p\n", r.doc, r.layout)
 	for _, t := range r.desired.Trees {
 		if !slices.Contains(t.Subsystems, "blkio") || r.observers[t.Hierarchy] == nil {
 			continue

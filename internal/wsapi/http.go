@@ -18,6 +18,10 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		httpError(w, http.StatusForbidden, "this server does not go by the name in the Host header; see allowed_hosts")
 		return
 	}
+	if !s.names.origin(r) {
+		httpError(w, http.StatusForbidden, "the page's origin is not this server; see allowed_hosts")
+		return
+	}
 	switch r.URL.Path {
 	case "/healthz":
 		s.serveCheck(w, r, s.Health)
@@ -40,10 +44,6 @@ func (s *Server) serveOther(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", "websocket")
 		httpError(w, http.StatusUpgradeRequired, "this is a websocket: connect with ws:// and send {\"cmd\":\"show_account\"}; over HTTP there are /healthz, /readyz and /status")
-		return
-	}
-	if !s.names.origin(r) {
-		httpError(w, http.StatusForbidden, "the page's origin is not this server; see allowed_hosts")
 		return
 	}
 	s.serveWebsocket(w, r)

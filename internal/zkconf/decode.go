@@ -19,7 +19,18 @@ import (
 // It does not depend on the host: an unknown subsystem or setting is no fault
 // here.
 func Decode(data []byte, version int32) (*Document, error) {
-	d := decoder{scanner: scanner{data: data}}
+	return decode(data, version, false)
+}
+
+// Check is Decode for the tools that write or check a document: an unknown
+// setting is a fault, too. It is nil for a document without any.
+func Check(data []byte) error {
+	_, err := decode(data, 0, true)
+	return err
+}
+
+func decode(data []byte, version int32, strict bool) (*Document, error) {
+	d := decoder{scanner: scanner{data: data}, strict: strict}
 	if reason, offset := unreadable(data); reason != "" {
 		d.faults.add(position(data, offset), reason)
 		return nil, d.faults.join()
@@ -59,6 +70,7 @@ func unreadable(data []byte) (reason string, offset int) {
 // where reading cannot go on.
 type decoder struct {
 	scanner
+	strict    bool // an unknown setting is a fault
 	faults    faults
 	place     []string // names from the subsystem down to the node being read
 	subsystem subsystem
@@ -176,11 +188,20 @@ func (d *decoder) node() (*Node, error) {
 				d.fault("duplicate key: " + quote(string(key)))
 			}
 			_, err = d.value()
+			d.twice("")
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
+}
+
+// twice notes the duplicate keys of a value that was read whole.
+func (d *decoder) twice(member string) {
+	for _, key := range d.duplicates {
+		d.fault(member + "duplicate key " + quote(key) + " in its value")
+	}
+	d.duplicates = d.duplicates[:0]
 }
 
 // objectOrNull says whether an object comes next. It takes anything else: null
@@ -191,6 +212,7 @@ func (d *decoder) objectOrNull(member string) (bool, error) {
 		return true, nil
 	}
 	v, err := d.value()
+	d.twice("")
 	if err == nil && v != nil {
 		text := "not an object: " + describe(v)
 		if member != "" {
@@ -236,6 +258,7 @@ func (d *decoder) tooDeep() error {
 	if err != nil {
 		return err
 	}
+	d.twice("sub_cgroup: ")
 	switch m, ok := v.(map[string]any); {
 	case ok && len(m) > 0:
 		d.fault("more than 64 levels of cgroups")
@@ -305,17 +328,22 @@ func (d *decoder) settings(n *Node) error {
 		ignored := key == "pids"
 		if s == nil && !ignored {
 			n.Unknown = append(n.Unknown, key)
+			if d.strict {
+				d.fault(component(key) + ": unknown setting")
+			}
 		}
 		if s == nil || ignored {
 			if _, err := d.value(); err != nil {
 				return err
 			}
+			d.twice(component(key) + ": ")
 			continue
 		}
 		m, err := d.meaning(s)
 		if err != nil {
 			return err
 		}
+		d.twice(key + ": ")
 		if m.err != nil {
 			d.fault(key + ": " + m.err.Error())
 		}

@@ -164,7 +164,7 @@ func TestDecodeFaults(t *testing.T) {
 		{"duplicate among many", `{"x": {"conf": {"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"i":1,"a":1}}}`, []string{
 			"x: a: duplicate key", "x: i: duplicate key",
 		}},
-		{"duplicate in a skipped value", `{"x": {"conf": {"new": {"k": 1, "k": 2}}}}`, []string{`line 1:33: duplicate key "k"`}},
+		{"duplicate in a skipped value", `{"x": {"conf": {"new": {"k": 1, "k": 2}}}}`, []string{`x: new: duplicate key "k" in its value`}},
 		{"all at once", `{"cpu": {"sub_cgroup": {"b": {"conf": {"share": "abc"}}, "..": {"sub_cgroup": 1}, "a": 3}}, "blkio": {"conf": {"weight": 1001}}}`, []string{
 			"blkio: weight: out of range 1 to 1000: 1001", "cpu/..: name that means another directory",
 			"cpu/..: sub_cgroup: not an object: 1", "cpu/a: not an object: 3", `cpu/b: share: not an integer: "abc"`,

@@ -37,25 +37,29 @@ type File struct {
 	Log  *zap.Logger // may be nil
 
 	tracker tracker
+
+	// Run's, which may be run again after it has ended: the count goes on.
+	content  []byte
+	versions int32 // how many were seen
 }
 
 // Run implements Source. The file and its directory may be absent at first and
-// come and go; editors may write it or rename another over it.
+// come and go; editors may write it or rename another over it. After it has ended
+// it may be run again, and reads the file anew.
 func (f *File) Run(ctx context.Context, updates func(Update)) error {
 	w := newDirWatch(f.Path, f.logger())
 	defer w.close()
 	poll := time.NewTicker(filePoll)
 	defer poll.Stop()
-	var content []byte
-	for version := int32(0); ; {
+	for {
 		w.renew()
 		data, err := readDocument(f.Path)
 		f.setState(err)
-		if err == nil && (version == 0 || !bytes.Equal(data, content)) {
-			content = data
-			f.tracker.seen(version)
-			updates(newUpdate(data, version))
-			version++
+		if err == nil && (f.versions == 0 || !bytes.Equal(data, f.content)) {
+			f.content = data
+			f.tracker.seen(f.versions)
+			f.versions++
+			updates(newUpdate(data, f.versions-1))
 		}
 		w.wait(ctx, poll.C)
 		if ctx.Err() != nil {

@@ -20,6 +20,9 @@ type scanner struct {
 	pos     int
 	key     int // where the last member's key begins
 	nesting int
+	// duplicates are keys that a value read whole has twice; whoever knows its
+	// place takes them.
+	duplicates []string
 }
 
 // syntaxError is a fault after which nothing more can be read.
@@ -143,7 +146,7 @@ func (s *scanner) object() (any, error) {
 		}
 		k := string(key)
 		if _, twice := m[k]; twice {
-			return nil, s.fail(s.key, "duplicate key %s", quote(k))
+			s.duplicates = append(s.duplicates, k)
 		}
 		if m[k], err = s.value(); err != nil {
 			return nil, err

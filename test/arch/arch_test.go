@@ -53,7 +53,7 @@ func TestImports(t *testing.T) {
 		"internal/account":    {"internal/cgfs"},
 		"internal/cgfs":       nil,
 		"internal/command":    nil,
-		"internal/config":     nil,
+		"internal/config":     {"internal/cgfs"},
 		"internal/pidfiles":   {"internal/command"},
 		"internal/reconcile":  {"internal/cgfs", "internal/pidfiles", "internal/statefile", "internal/zkconf"},
 		"internal/statefile":  nil,
