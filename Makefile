@@ -17,10 +17,10 @@ LINT_VERSION = v2.15.0
 LINT         = bin/golangci-lint-$(LINT_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint bench demo install completions clean
+.PHONY: help build test lint bench demo install completions clean test-vm test-vm-full vm-kernel
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The binary is static: it runs on any Linux, whatever its C library.
 build: ## bin/cgrouparchd
@@ -28,6 +28,23 @@ build: ## bin/cgrouparchd
 
 test: ## all the tests (as root on Debian it installs the servers that they need)
 	test/run.sh
+
+# Not part of test: it needs QEMU and downloads kernels (as root on Debian it installs what it lacks). What cannot be fetched skips,
+# or fails with CGROUPARCHD_TEST_ALL=1.
+VM_TEST = nice env CGROUPARCHD_TEST_VM=$(1) go test -count=1 -v -timeout $(2) ./test/vm
+
+test-vm: ## the tests in virtual machines: cgroup v1 co-mounted, v2, systemd
+	-test/vm/fetch.sh
+	-test/vm/image.sh systemd-252.ext4
+	$(call VM_TEST,1,30m)
+
+test-vm-full: ## the same, and machines that take longer: newer systemd, hybrid
+	-test/vm/fetch.sh
+	-test/vm/image.sh systemd-252.ext4 systemd-257.ext4
+	$(call VM_TEST,full,60m)
+
+vm-kernel: ## fetch the kernels for test-vm into the cache
+	test/vm/fetch.sh
 
 lint: $(LINT) ## go vet and golangci-lint, pinned
 	go vet ./...

@@ -26,6 +26,7 @@ type control struct {
 	seen      int32
 	inForce   *zkconf.Document
 	from      string
+	unsaved   bool // the document in force could not be kept
 	rejected  *rejection
 	rejection int // how many versions were
 	once      sync.Once
@@ -59,12 +60,29 @@ func (c *control) update(u zkconf.Update) {
 		c.reject(u)
 		return
 	}
-	if !c.accept(u.Doc, fromSource) {
-		return
+	if c.accept(u.Doc, fromSource) {
+		c.save(u.Doc)
 	}
-	good := zkconf.LastGood{Origin: c.source.Origin(), Version: u.Version, Raw: string(u.Raw)}
-	if err := zkconf.SaveLastGood(c.stateDir, good); err != nil {
+}
+
+// save keeps the last good document for the next start.
+func (c *control) save(doc *zkconf.Document) {
+	err := zkconf.SaveLastGood(c.stateDir, zkconf.LastGood{Origin: c.source.Origin(), Version: doc.Version, Raw: string(doc.Raw)})
+	if err != nil {
 		c.log.Error("last good document not saved", zap.Error(err))
+	}
+	c.mu.Lock()
+	c.unsaved = err != nil
+	c.mu.Unlock()
+}
+
+// saveAgain tries to save what could not be saved before.
+func (c *control) saveAgain() {
+	c.mu.Lock()
+	doc, unsaved := c.inForce, c.unsaved
+	c.mu.Unlock()
+	if unsaved && doc != nil {
+		c.save(doc)
 	}
 }
 

@@ -245,6 +245,9 @@ func (d *daemon) published(s *reconcile.Snapshot) {
 	if s.Changed {
 		d.sampler.SetTarget(target(s, d.root))
 	}
+	if s.Pass.Full {
+		d.control.saveAgain()
+	}
 	if old == nil || old.Document != s.Document || s.Pass.Full {
 		d.refreshPidFiles()
 		d.pidWatch.SetFiles(d.pidFiles.Patterns(s.Cgroups))

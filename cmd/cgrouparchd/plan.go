@@ -36,7 +36,7 @@ means that there is something to do, 0 that there is nothing.`,
 			}
 			defer r.Close()
 			files.RefreshCommand(cmd.Context(), r.Cgroups(doc))
-			plan, faults, err := r.Plan(doc)
+			plan, faults, err := r.Plan(cmd.Context(), doc)
 			if err != nil {
 				return failed(err)
 			}

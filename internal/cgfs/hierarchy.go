@@ -221,7 +221,7 @@ func (h *Hierarchy) Marked(dir string) (bool, error) {
 	switch {
 	case err == nil:
 		return true, nil
-	case errors.Is(err, unix.ENODATA):
+	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.EOPNOTSUPP):
 		return false, nil
 	}
 	return false, &Error{Op: "read the mark of", Path: h.Display(dir), Err: err}
@@ -380,6 +380,9 @@ func (h *Hierarchy) Move(dir string, pids []int, done func(pid int, err error)) 
 	}
 	defer unix.Close(fd)
 	for _, pid := range pids {
+		if pid < 1 { // v2 lists processes of other pid namespaces as 0, which would mean us
+			continue
+		}
 		if err := attach(fd, pid); err != nil {
 			done(pid, &Error{Op: "move " + strconv.Itoa(pid), Path: h.Display(dir), Err: err})
 			continue

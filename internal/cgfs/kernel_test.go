@@ -204,18 +204,30 @@ func TestKernelWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []Event
-	for len(got) < 2 {
+	for len(got) < 3 {
 		events, err := w.Read()
 		if err != nil {
 			t.Fatal(err)
 		}
 		got = append(got, events...)
 	}
-	if got[0].Kind != EventTree || got[0].Dir != root || got[1].Kind != EventWrite || got[1].Name != "cpu.shares" {
+	if got[0].Kind != EventTree || got[0].Dir != root || got[1].Dir != root+"/a" || got[2].Kind != EventWrite || got[2].Name != "cpu.shares" {
 		t.Errorf("events %+v", got)
 	}
 	if err := w.Add(h, root+"/nosuch"); !errors.Is(err, ErrNotExist) {
 		t.Errorf("watch of nothing: %v", err)
+	}
+	// kernfs tells nothing of a watched directory's own removal, so its watch has
+	// to be ended.
+	if err := w.Add(h, root+"/a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Rmdir(root + "/a"); err != nil {
+		t.Fatal(err)
+	}
+	w.Remove(h, root+"/a")
+	if n := w.Len(); n != 1 {
+		t.Errorf("%d watches are left", n)
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)

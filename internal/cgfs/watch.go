@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"strings"
 	"sync"
 
@@ -16,7 +17,7 @@ type EventKind int
 
 // The kinds of events.
 const (
-	// EventTree: a cgroup directly below Dir was made, removed or renamed.
+	// EventTree: Dir was made, removed or renamed, or a cgroup directly below it was.
 	EventTree EventKind = iota
 	// EventWrite: the control file Name of Dir took a write.
 	EventWrite
@@ -68,7 +69,7 @@ func (w *Watcher) Add(h *Hierarchy, dir string) error {
 	if err != nil {
 		return &Error{Op: "watch", Path: h.Display(dir), Err: err}
 	}
-	const mask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_MODIFY | unix.IN_ONLYDIR | unix.IN_DONT_FOLLOW
+	const mask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_MODIFY | unix.IN_MOVE_SELF | unix.IN_ONLYDIR | unix.IN_DONT_FOLLOW
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	raw, err := w.file.SyscallConn()
@@ -84,9 +85,36 @@ func (w *Watcher) Add(h *Hierarchy, dir string) error {
 		return &Error{Op: "watch", Path: h.Display(dir), Err: err}
 	}
 	at := place{h, dir}
+	if old, known := w.byWD[int32(wd)]; known && old != at && w.byDir[old] == int32(wd) {
+		delete(w.byDir, old) // it was renamed
+	}
+	if old, known := w.byDir[at]; known && old != int32(wd) {
+		delete(w.byWD, old) // another directory of this name
+		_ = raw.Control(func(fd uintptr) { _, _ = unix.InotifyRmWatch(int(fd), uint32(old)) })
+	}
 	w.byWD[int32(wd)] = at
 	w.byDir[at] = int32(wd)
 	return nil
+}
+
+// Remove ends the watch of dir. A watch holds the kernel's directory and counts
+// against the user's limit until then, also when the cgroup is removed: kernfs
+// tells a watched directory nothing about its own removal.
+func (w *Watcher) Remove(h *Hierarchy, dir string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := place{h, dir}
+	wd, known := w.byDir[at]
+	if !known {
+		return
+	}
+	delete(w.byDir, at)
+	if w.byWD[wd] == at {
+		delete(w.byWD, wd)
+		if raw, err := w.file.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { _, _ = unix.InotifyRmWatch(int(fd), uint32(wd)) })
+		}
+	}
 }
 
 // Len is the number of watched directories.
@@ -126,7 +154,7 @@ func (w *Watcher) translate(raw []rawEvent) []Event {
 		at, known := w.byWD[e.wd]
 		switch {
 		case !known:
-		case e.mask&unix.IN_IGNORED != 0: // the directory is gone, and with it the watch
+		case e.mask&unix.IN_IGNORED != 0: // the watch was removed
 			delete(w.byWD, e.wd)
 			if w.byDir[at] == e.wd {
 				delete(w.byDir, at)
@@ -135,6 +163,10 @@ func (w *Watcher) translate(raw []rawEvent) []Event {
 			out = append(out, Event{Hierarchy: at.h, Dir: at.dir, Name: e.name, Kind: EventWrite})
 		default:
 			out = append(out, Event{Hierarchy: at.h, Dir: at.dir, Kind: EventTree})
+			if e.name != "" {
+				// It is gone, or another one has taken its name.
+				out = append(out, Event{Hierarchy: at.h, Dir: path.Join(at.dir, e.name), Kind: EventTree})
+			}
 		}
 	}
 	return out

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path"
@@ -11,9 +12,14 @@ import (
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 )
 
-// evacuateFor bounds how long a removal chases processes that keep appearing in
-// the cgroup before it is left to the next pass.
-const evacuateFor = 5 * time.Second
+// Bounds of a removal: how long one pass chases processes that keep appearing,
+// in all its removals together, and how long it waits for a cgroup that is busy
+// although it lists no process (an ending task, or one of another pid
+// namespace). What is left is tried again later.
+const (
+	evacuateFor = 3 * time.Second
+	busyFor     = 200 * time.Millisecond
+)
 
 // Counts say what a pass changed.
 type Counts struct {
@@ -30,6 +36,8 @@ func (c Counts) Total() int { return c.Created + c.Written + c.Moved + c.Removed
 // applier carries out a plan. It goes on after a failure and keeps each
 // hierarchy's state true to what was reached.
 type applier struct {
+	ctx       context.Context
+	chase     time.Duration // what is left of evacuateFor
 	observers map[string]*observer
 	did       func(Step) // called after each step that changed something
 	counts    Counts
@@ -39,6 +47,9 @@ type applier struct {
 func (a *applier) apply(plan Plan) {
 	failed := map[string]bool{} // directories that could not be made
 	for _, s := range plan {
+		if a.ctx.Err() != nil {
+			return // we are asked to stop; the next start finds the rest
+		}
 		o := a.observers[s.Tree.Hierarchy]
 		if above, ok := firstAbove(failed, s.Tree.Hierarchy, s.Dir); ok {
 			a.fail(s, fmt.Errorf("%s: %s could not be made", s, above))
@@ -58,6 +69,8 @@ func (a *applier) apply(plan Plan) {
 			err = a.remove(o, s)
 		}
 		if err != nil {
+			// What vanished under us was not reported yet, or not at all.
+			o.stale = o.stale || errors.Is(err, cgfs.ErrNotExist) || errors.Is(err, cgfs.ErrRemoved)
 			a.fail(s, err)
 		} else if a.did != nil {
 			a.did(s)
@@ -112,7 +125,7 @@ func (a *applier) write(o *observer, s Step) error {
 		return nil
 	}
 	n := o.state.Nodes[s.Path]
-	if n == nil {
+	if n == nil || s.Dir != s.Tree.Full(s.Path) {
 		return nil
 	}
 	text, err := o.fs.Read(s.Dir, s.File)
@@ -156,7 +169,9 @@ func unlessRemoved(err error) error {
 // remove removes a cgroup, moving processes out for as long as they keep
 // appearing in it.
 func (a *applier) remove(o *observer, s Step) error {
-	deadline := time.Now().Add(evacuateFor)
+	began := time.Now()
+	defer func() { a.chase -= time.Since(began) }()
+	idle := time.Now() // since when nothing could be moved
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		err := o.fs.Rmdir(s.Dir)
 		if err == nil || unlessRemoved(err) == nil {
@@ -169,14 +184,19 @@ func (a *applier) remove(o *observer, s Step) error {
 			return fmt.Errorf("%w: it has child cgroups", err)
 		}
 		moved, moveErr := a.evacuate(o, s)
-		if time.Now().After(deadline) {
-			return errors.Join(err, moveErr)
+		if moved > 0 {
+			idle, pause = time.Now(), time.Millisecond
+			if time.Since(began) < a.chase && a.ctx.Err() == nil {
+				continue
+			}
 		}
-		if moved == 0 { // an ending task holds the cgroup for a moment
-			time.Sleep(pause)
-		} else {
-			pause = time.Millisecond
+		if time.Since(idle) > busyFor || time.Since(began) > a.chase || a.ctx.Err() != nil {
+			if moveErr == nil {
+				moveErr = errors.New("processes that cannot be seen here, or keep appearing, are in it")
+			}
+			return fmt.Errorf("%w: %w", err, moveErr)
 		}
+		time.Sleep(pause)
 	}
 	a.counts.Removed++
 	o.forget(s.Path)

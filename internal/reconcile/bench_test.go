@@ -37,7 +37,7 @@ func BenchmarkBuild(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		s := r.pass(work{doc: document(b, many(1000, "7")), full: true})
+		s := r.pass(b.Context(), work{doc: document(b, many(1000, "7")), full: true})
 		ours += s.Pass.Duration / 2 // the mirror makes every cgroup twice
 	}
 	b.ReportMetric(float64(ours)/float64(floor), "x_of_bare")
@@ -47,7 +47,7 @@ func BenchmarkBuild(b *testing.B) {
 // and reports the ratio to one bare write of it.
 func BenchmarkEditOneOf1000(b *testing.B) {
 	r := onKernel(b, nil)
-	r.pass(work{doc: document(b, many(1000, "7")), full: true})
+	r.pass(b.Context(), work{doc: document(b, many(1000, "7")), full: true})
 	h := r.layout.Hierarchy("cpu")
 	even, odd := document(b, many(1000, "8")), document(b, many(1000, "9"))
 	var floor time.Duration
@@ -57,7 +57,7 @@ func BenchmarkEditOneOf1000(b *testing.B) {
 		if i++; i%2 == 0 {
 			doc = odd
 		}
-		if s := r.pass(work{doc: doc}); s.Pass.Written != 1 {
+		if s := r.pass(b.Context(), work{doc: doc}); s.Pass.Written != 1 {
 			b.Fatalf("%+v", s.Pass)
 		}
 		b.StopTimer()
@@ -75,9 +75,9 @@ func BenchmarkEditOneOf1000(b *testing.B) {
 // do.
 func BenchmarkConvergedPass(b *testing.B) {
 	r := onKernel(b, nil)
-	r.pass(work{doc: document(b, many(1000, "7")), full: true})
+	r.pass(b.Context(), work{doc: document(b, many(1000, "7")), full: true})
 	for b.Loop() {
-		if s := r.pass(work{full: true}); s.Pass.Total() > 0 {
+		if s := r.pass(b.Context(), work{full: true}); s.Pass.Total() > 0 {
 			b.Fatalf("%+v", s.Pass)
 		}
 	}

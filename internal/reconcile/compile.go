@@ -68,6 +68,7 @@ func (m Mode) String() string { return [...]string{"own", "mirror", "leave"}[m] 
 type Tree struct {
 	Hierarchy  string
 	Subsystems []string // those of the document that live here, sorted
+	All        []string // every subsystem that lives here, for the shield
 	Root       string   // our root, relative to the mount, without a leading slash
 	Mode       Mode
 	Follows    string // Mirror: the hierarchy whose members are followed
@@ -85,6 +86,8 @@ type Tree struct {
 // Dir is one cgroup that should exist.
 type Dir struct {
 	Path string // relative to our root; "" is our root
+	// Place is how faults name it: "cpu/a/b".
+	Place string
 	// Conf: some subsystem gives it a conf, so that it may take processes.
 	Conf     bool
 	Settings []Setting
@@ -130,6 +133,17 @@ type Desired struct {
 	Faults []Fault
 	// Placed are the cgroups that take processes, by subsystem.
 	Placed map[string][]string
+	// Kept are the Options.Owned that cannot be dealt with while their hierarchy is
+	// not mounted.
+	Kept []string
+}
+
+// Place is how faults name the cgroup p: by a subsystem of the document.
+func (t *Tree) Place(p string) string {
+	if d, ok := t.Dir(p); ok {
+		return d.Place
+	}
+	return strings.TrimSuffix(t.Subsystems[0]+"/"+p, "/")
 }
 
 // Dir finds the entry of a path.
@@ -180,6 +194,7 @@ func Compile(doc *zkconf.Document, host Host, opt Options) Desired {
 		out.Trees = append(out.Trees, finish(c.trees[name]))
 	}
 	c.resets(out)
+	out.Kept = c.kept
 	slices.SortFunc(out.Faults, func(a, b Fault) int {
 		return cmp.Or(strings.Compare(a.Place, b.Place), strings.Compare(a.Reason, b.Reason))
 	})
@@ -193,6 +208,7 @@ type compiler struct {
 	trees  map[string]*Tree
 	placed map[string][]string
 	faults []Fault
+	kept   []string
 }
 
 func (c *compiler) fault(place, reason string) {
@@ -204,6 +220,11 @@ func (c *compiler) tree(hierarchy string, mode Mode) *Tree {
 	t := c.trees[hierarchy]
 	if t == nil {
 		t = &Tree{Hierarchy: hierarchy, Root: c.opt.Root, Mode: mode, index: map[string]int{}}
+		for _, s := range sortedKeys(c.host.Hierarchies) {
+			if c.host.Hierarchies[s] == hierarchy {
+				t.All = append(t.All, s)
+			}
+		}
 		c.trees[hierarchy] = t
 	}
 	return t
@@ -225,19 +246,27 @@ func (c *compiler) subsystem(subsystem string) {
 	c.node(t, subsystem, "", c.doc.Subsystems[subsystem])
 }
 
+// longestPath is how long a path below the mount may be, in bytes, so that the
+// mount's own and a control file's name fit into PATH_MAX (4096) with it.
+const longestPath = 4096 - 256
+
 // node adds a cgroup and everything below it. The merge is by path: subsystems
 // that share a hierarchy share its cgroups.
 func (c *compiler) node(t *Tree, subsystem, p string, n *zkconf.Node) {
 	place := strings.TrimSuffix(subsystem+"/"+p, "/")
-	if p != "" && c.opt.Shield.Named(t.subsystemsWith(subsystem), p) {
+	if p != "" && c.opt.Shield.Named(t.All, p) {
 		c.fault(place, "named by protected_cgroup: left alone, with all below it")
+		return
+	}
+	if len(t.Full(p)) > longestPath {
+		c.fault(place, "its path is too long for the kernel: left out, with all below it")
 		return
 	}
 	i, exists := t.index[p]
 	if !exists {
 		i = len(t.Dirs)
 		t.index[p] = i
-		t.Dirs = append(t.Dirs, Dir{Path: p})
+		t.Dirs = append(t.Dirs, Dir{Path: p, Place: place})
 	}
 	d := &t.Dirs[i]
 	if p != "" || t.Root != "" {
@@ -295,8 +324,11 @@ func (c *compiler) mirror() {
 	t.Follows = source
 	t.Subsystems = []string{"cpuacct"}
 	for _, d := range from.Dirs {
+		if d.Path != "" && c.opt.Shield.Named(t.All, d.Path) {
+			continue // left alone, with all below it
+		}
 		t.index[d.Path] = len(t.Dirs)
-		t.Dirs = append(t.Dirs, Dir{Path: d.Path, Conf: d.Conf})
+		t.Dirs = append(t.Dirs, Dir{Path: d.Path, Place: strings.TrimSuffix("cpuacct/"+d.Path, "/"), Conf: d.Conf})
 	}
 }
 
@@ -308,13 +340,9 @@ func (c *compiler) leave() {
 			continue
 		}
 		t := c.tree(name, Leave)
-		for _, s := range sortedKeys(c.host.Hierarchies) {
-			if c.host.Hierarchies[s] == name {
-				t.Subsystems = append(t.Subsystems, s)
-			}
-		}
+		t.Subsystems = t.All
 		t.index[""] = 0
-		t.Dirs = []Dir{{}}
+		t.Dirs = []Dir{{Place: t.Subsystems[0]}}
 	}
 }
 
@@ -374,18 +402,14 @@ func (c *compiler) resets(out Desired) {
 		subsystem, p, _ := strings.Cut(place, "/")
 		t := c.trees[c.host.Hierarchies[subsystem]]
 		f, known := c.host.Files[Key{subsystem, key}]
-		if asked[owned] || !known || t == nil || c.opt.Shield.Named(t.subsystemsWith(subsystem), p) {
+		if t == nil && !asked[owned] {
+			c.kept = append(c.kept, owned) // for when its hierarchy is mounted again
+		}
+		if asked[owned] || !known || t == nil || c.opt.Shield.Named(t.All, p) {
 			continue
 		}
 		t.Resets = append(t.Resets, Reset{Path: p, Setting: Setting{Place: place + ": " + key, Key: owned, File: f.Name, Text: f.Default}})
 	}
-}
-
-func (t *Tree) subsystemsWith(s string) []string {
-	if slices.Contains(t.Subsystems, s) {
-		return t.Subsystems
-	}
-	return append(slices.Clone(t.Subsystems), s)
 }
 
 // finish sorts a tree's directories, parents first.

@@ -3,7 +3,6 @@ package reconcile
 import (
 	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
@@ -74,19 +73,27 @@ func (d *differ) step(s Step) {
 	d.out.Plan = append(d.out.Plan, s)
 }
 
-func (d *differ) place(p string) string {
-	return strings.TrimSuffix(d.tree.Hierarchy+":/"+d.tree.Full(p), "/")
-}
-
 func (d *differ) create() {
+	root := d.tree.Dirs[0]
 	for _, dir := range d.state.Missing {
-		d.step(Step{Op: OpMkdir, Dir: dir, Place: d.tree.Hierarchy + ":/" + dir})
+		d.step(Step{Op: OpMkdir, Dir: dir, Place: root.Place})
+	}
+	for _, dir := range d.state.Missing {
+		for _, file := range root.Inherit {
+			if dir != d.tree.Root { // which has its turn with the others
+				d.step(Step{Op: OpWrite, Dir: dir, File: file, Text: d.state.Above[file], Place: root.Place + ": " + file})
+			}
+		}
 	}
 	for _, dir := range d.tree.Dirs {
 		if dir.Path != "" && d.state.Nodes[dir.Path] == nil {
-			d.step(Step{Op: OpMkdir, Dir: d.tree.Full(dir.Path), Path: dir.Path, Place: d.place(dir.Path)})
+			d.step(Step{Op: OpMkdir, Dir: d.tree.Full(dir.Path), Path: dir.Path, Place: d.tree.Place(dir.Path)})
 		}
 	}
+}
+
+func (d *differ) fault(place, reason string) {
+	d.out.Faults = append(d.out.Faults, Fault{Place: place, Reason: reason})
 }
 
 func (d *differ) write(p string, s Setting) {
@@ -96,17 +103,27 @@ func (d *differ) write(p string, s Setting) {
 func (d *differ) settings() {
 	for _, dir := range d.tree.Dirs {
 		n := d.state.Nodes[dir.Path]
+		if err := d.state.Unreadable[dir.Path]; err != nil {
+			d.fault(dir.Place, err.Error())
+			continue
+		}
 		for _, file := range dir.Inherit {
-			if n == nil || n.Values[file].Exists && n.Values[file].Text == "" {
-				d.write(dir.Path, Setting{File: file, Text: d.inherited(dir.Path, file), Place: d.place(dir.Path) + ": " + file})
+			if n != nil && (!n.Values[file].Exists || n.Values[file].Text != "") {
+				continue
 			}
+			s := Setting{File: file, Text: d.inherited(dir.Path, file), Place: dir.Place + ": " + file}
+			if s.Text == "" {
+				d.fault(s.Place, "no cgroup above has a value to inherit")
+				continue
+			}
+			d.write(dir.Path, s)
 		}
 		for _, s := range dir.Settings {
 			switch {
 			case n == nil, n.Values[s.File].Exists && !n.Values[s.File].is(s.Text):
 				d.write(dir.Path, s)
 			case !n.Values[s.File].Exists:
-				d.out.Faults = append(d.out.Faults, Fault{Place: s.Place, Reason: "this cgroup has no file " + s.File})
+				d.fault(s.Place, "this cgroup has no file "+s.File)
 			}
 		}
 	}
@@ -169,7 +186,7 @@ func (d *differ) prune(p string) (stays bool) {
 		}
 		return true
 	}
-	s := Step{Op: OpEvacuate, Dir: d.tree.Full(p), Path: p, Place: d.place(p)}
+	s := Step{Op: OpEvacuate, Dir: d.tree.Full(p), Path: p, Place: d.tree.Place(p)}
 	if n.Populated {
 		d.step(s)
 	}
@@ -188,7 +205,7 @@ func (d *differ) keeps(p string, n *Node) bool {
 	if _, configured := d.tree.Dir(p); configured {
 		return true
 	}
-	if p == d.self || d.shield.Kept(d.tree.Subsystems, p) {
+	if p == d.self || d.shield.Kept(d.tree.All, p) || d.state.Unreadable[p] != nil {
 		return true
 	}
 	return d.tree.Mode != Own && !n.Marked

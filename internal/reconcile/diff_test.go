@@ -47,7 +47,7 @@ func (s *scene) diff() Difference {
 }
 
 func (s *scene) apply(plan Plan) *applier {
-	a := &applier{observers: map[string]*observer{s.model.name: s.o}}
+	a := &applier{ctx: s.t.Context(), chase: evacuateFor, observers: map[string]*observer{s.model.name: s.o}}
 	a.apply(plan)
 	return a
 }
@@ -155,7 +155,7 @@ func TestSubsystemLeaves(t *testing.T) {
 	}
 	s.apply(s.want("evacuate memory:/a/b\nrmdir memory:/a/b\nrmdir memory:/a\n"))
 	s.wantState("memory:/ pids=[7]\nmemory:/theirs\n")
-	r := record{Hierarchies: []string{"cpu", "memory"}}.after([]*Tree{s.tree}, map[string]*State{"memory": s.o.state})
+	r := record{Hierarchies: []string{"memory"}}.after(Desired{Trees: []*Tree{s.tree}}, map[string]*State{"memory": s.o.state})
 	if len(r.Hierarchies) > 0 {
 		t.Errorf("memory is still on record: %v", r.Hierarchies)
 	}
@@ -172,7 +172,7 @@ func TestResets(t *testing.T) {
 	s.document(`{"cpu": {"sub_cgroup": {"a": {"conf": {"share": 5}}, "s": {}}}}`, Options{Owned: owned})
 	s.apply(s.want("write cpu:/s/cpu.shares 1024\n"))
 	s.want("")
-	if got := (record{}).after([]*Tree{s.tree}, map[string]*State{"cpu": s.o.state}).Settings; len(got) != 1 {
+	if got := (record{}).after(Desired{Trees: []*Tree{s.tree}}, map[string]*State{"cpu": s.o.state}).Settings; len(got) != 1 {
 		t.Errorf("still on record: %v", got)
 	}
 	// A setting that no document ever named is not touched.
@@ -191,8 +191,8 @@ func TestOneFailureStopsNothing(t *testing.T) {
 		got = append(got, f.String())
 	}
 	want := []string{
-		"cpu:/b: mkdir cpu:/b: operation not permitted",
-		"cpu:/b/c: mkdir cpu:/b/c: cpu:/b could not be made",
+		"cpu/b: mkdir cpu:/b: operation not permitted",
+		"cpu/b/c: mkdir cpu:/b/c: cpu:/b could not be made",
 		"cpu: share: write cpu:/cpu.shares: invalid argument",
 		"cpu/a: share: write cpu:/a/cpu.shares: invalid argument",
 		"cpu/b/c: share: write cpu:/b/c/cpu.shares 1024: cpu:/b could not be made",
@@ -247,5 +247,89 @@ func TestEditReadsOnlyWhatChanged(t *testing.T) {
 	s.apply(plan)
 	if s.model.readers > 1 || s.model.writes != 1 { // the read-back
 		t.Errorf("%d reads and %d writes for one changed setting", s.model.readers, s.model.writes)
+	}
+}
+
+// A root of several levels that is not there yet: every level gets what cpuset
+// needs, and nothing empty is ever written.
+func TestNestedCpusetRoot(t *testing.T) {
+	s := newScene(t, "cpuset", `{"cpuset": {"sub_cgroup": {"a": {"conf": {}}}}}`, Options{Root: "x/y"})
+	s.apply(s.want(`mkdir cpuset:/x
+mkdir cpuset:/x/y
+mkdir cpuset:/x/y/a
+write cpuset:/x/cpuset.cpus 0-1
+write cpuset:/x/cpuset.mems 0
+write cpuset:/x/y/cpuset.cpus 0-1
+write cpuset:/x/y/cpuset.mems 0
+write cpuset:/x/y/a/cpuset.cpus 0-1
+write cpuset:/x/y/a/cpuset.mems 0
+`))
+	s.want("")
+	s.model.dirs[""].files["cpuset.cpus"] = ""
+	s.model.dirs["x"].files["cpuset.cpus"] = ""
+	s.model.dirs["x/y"].files["cpuset.cpus"] = ""
+	s.model.dirs["x/y/a"].files["cpuset.cpus"] = ""
+	d := s.diff()
+	if len(d.Plan) > 0 || len(d.Faults) != 2 {
+		t.Errorf("nothing to inherit: plan %q, faults %v", d.Plan, d.Faults)
+	}
+}
+
+// Somebody removes our root, or puts another cgroup in the place of one.
+func TestReplacedCgroups(t *testing.T) {
+	s := newScene(t, "cpu", `{"cpu": {"sub_cgroup": {"a": {"conf": {"share": 5}}}}}`, Options{Root: "r"})
+	s.apply(s.diff().Plan)
+	look := func(dirs ...string) string {
+		if err := s.o.some(s.tree, dirs); err != nil {
+			t.Fatal(err)
+		}
+		return Diff(s.tree, s.o.state, s.shield, "", s.model.now).Plan.String()
+	}
+	delete(s.model.dirs, "r/a")
+	s.model.make("r/a", s.model.now)
+	if got := look("r"); got != "" {
+		t.Errorf("the parent alone does not tell: %q", got) // hence the event on the directory itself
+	}
+	if got := look("r/a"); got != "write cpu:/r/a/cpu.shares 5\n" {
+		t.Errorf("another cgroup of the same name: %q", got)
+	}
+	delete(s.model.dirs, "r/a")
+	delete(s.model.dirs, "r")
+	if got := look("r"); got != "mkdir cpu:/r\nmkdir cpu:/r/a\nwrite cpu:/r/a/cpu.shares 5\n" {
+		t.Errorf("our root is gone: %q", got)
+	}
+}
+
+// A cgroup that cannot be read is left alone and stops nothing else.
+func TestUnreadable(t *testing.T) {
+	s := newScene(t, "cpu", `{"cpu": {"sub_cgroup": {"a": {"conf": {"share": 5}}, "b": {"conf": {"share": 6}}}}}`, Options{})
+	old := s.model.now.Add(-time.Hour)
+	s.model.make("a", old)
+	s.model.make("b", old)
+	s.model.make("x", old)
+	s.model.refuse["read a"], s.model.refuse["read x"] = true, true
+	s.want("write cpu:/b/cpu.shares 6\n")
+	if d := s.diff(); len(d.Faults) != 1 || d.Faults[0].Place != "cpu/a" {
+		t.Errorf("faults %v", d.Faults)
+	}
+	clear(s.model.refuse)
+	s.want("write cpu:/a/cpu.shares 5\nwrite cpu:/b/cpu.shares 6\nrmdir cpu:/x\n")
+}
+
+func TestShieldOfSharedHierarchy(t *testing.T) {
+	shield, _ := NewShield([]string{"cpuacct:/keep", "cpuacct:/a"}, false)
+	d := Compile(document(t, `{"cpu": {"sub_cgroup": {"a": {}, "b": {}}}}`), together, Options{Shield: shield})
+	m := newModel("cpu,cpuacct")
+	m.make("keep", m.now.Add(-time.Hour))
+	o := newObserver(m, nil)
+	if err := o.all(d.Trees[0]); err != nil {
+		t.Fatal(err)
+	}
+	if got := Diff(d.Trees[0], o.state, shield, "", m.now).Plan.String(); got != "mkdir cpu,cpuacct:/b\n" {
+		t.Errorf("plan %q", got)
+	}
+	apartTrees := Compile(document(t, `{"cpu": {"sub_cgroup": {"a": {}, "b": {}}}}`), apart, Options{Shield: shield}).Trees
+	if _, there := apartTrees[1].Dir("a"); there || apartTrees[1].Mode != Mirror {
+		t.Error("a protected cgroup of the mirror is configured there")
 	}
 }

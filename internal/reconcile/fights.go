@@ -21,10 +21,9 @@ const (
 	fightMost  = 30 * time.Second
 )
 
-// hold takes the corrections that must wait out of the plan and says so. Only
-// what a settled document finds changed is a correction; failing places are
-// retried steps.
-func (f fights) hold(plan Plan, settled bool, failing map[string]bool, now time.Time) (Plan, []Fault) {
+// hold takes the corrections that must wait out of the plan and says so. A new
+// document is held up by nothing.
+func (f fights) hold(plan Plan, settled bool, now time.Time) (Plan, []Fault) {
 	for key, x := range f {
 		if now.Sub(x.last) > fightCalm+fightMost {
 			delete(f, key)
@@ -45,19 +44,24 @@ func (f fights) hold(plan Plan, settled bool, failing map[string]bool, now time.
 		case x != nil && now.Before(x.until):
 			faults = append(faults, Fault{Place: s.Place, Reason: "somebody else keeps changing it; the next correction waits until " + x.until.Format(time.RFC3339)})
 			continue
-		case failing[s.Place] && x == nil:
-		case x == nil || now.Sub(x.last) > fightCalm:
-			f[s.Place] = &fight{count: 1, last: now}
-		default:
-			x.count++
-			x.last = now
-			if x.count > fightFree {
-				x.until = now.Add(min(fightFirst<<min(x.count-fightFree-1, 10), fightMost))
-			}
 		}
 		out = append(out, s)
 	}
 	return out, faults
+}
+
+// made notes a correction that was made.
+func (f fights) made(place string, now time.Time) {
+	x := f[place]
+	if x == nil || now.Sub(x.last) > fightCalm+fightMost {
+		f[place] = &fight{count: 1, last: now}
+		return
+	}
+	x.count++
+	x.last = now
+	if x.count > fightFree {
+		x.until = now.Add(min(fightFirst<<min(x.count-fightFree-1, 10), fightMost))
+	}
 }
 
 // wake is when the first held correction may be made; zero when none is held.

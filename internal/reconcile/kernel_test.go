@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -93,20 +92,20 @@ func read(t testing.TB, r *Reconciler, subsystem, p, file string) string {
 
 func TestKernelPasses(t *testing.T) {
 	r := onKernel(t, nil)
-	s := r.pass(work{doc: document(t, many(20, "7")), full: true})
+	s := r.pass(t.Context(), work{doc: document(t, many(20, "7")), full: true})
 	if len(s.Faults) > 0 || read(t, r, "cpu", "edited", "cpu.shares") != "7" {
 		t.Fatalf("first pass: %+v", s)
 	}
-	if s := r.pass(work{full: true}); s.Pass.Total() != 0 || len(s.Faults) > 0 {
+	if s := r.pass(t.Context(), work{full: true}); s.Pass.Total() != 0 || len(s.Faults) > 0 {
 		t.Errorf("a converged pass did %+v", s.Pass)
 	}
-	if s := r.pass(work{doc: document(t, many(20, "8"))}); s.Pass.Written != 1 || s.Pass.Total() != 1 || s.Pass.Listings != 0 {
+	if s := r.pass(t.Context(), work{doc: document(t, many(20, "8"))}); s.Pass.Written != 1 || s.Pass.Total() != 1 || s.Pass.Listings != 0 {
 		t.Errorf("an edit of one setting did %+v", s.Pass)
 	}
-	if s := r.pass(work{doc: document(t, many(3, "8"))}); s.Pass.Removed != 2*17 {
+	if s := r.pass(t.Context(), work{doc: document(t, many(3, "8"))}); s.Pass.Removed != 2*17 {
 		t.Errorf("17 cgroups less, in cpu and in its mirror: %+v", s.Pass)
 	}
-	if s := r.pass(work{doc: document(t, `{}`)}); s.Pass.Removed != 2*3 || len(r.record.Hierarchies) > 0 {
+	if s := r.pass(t.Context(), work{doc: document(t, `{}`)}); s.Pass.Removed != 2*3 || len(r.record.Hierarchies) > 0 {
 		t.Errorf("cpu has left the document: %+v, record %+v", s.Pass, r.record)
 	}
 }
@@ -130,10 +129,10 @@ func TestKernelOneListing(t *testing.T) {
 	}
 	r := onKernel(t, files)
 	doc := document(t, many(40, "5"))
-	if s := r.pass(work{doc: doc, full: true}); s.Pass.Moved != 2*20 || len(s.Faults) > 0 {
+	if s := r.pass(t.Context(), work{doc: doc, full: true}); s.Pass.Moved != 2*20 || len(s.Faults) > 0 {
 		t.Fatalf("first pass: %+v", s.Pass)
 	}
-	if s := r.pass(work{full: true}); s.Pass.Listings != 1 || s.Pass.Total() != 0 {
+	if s := r.pass(t.Context(), work{full: true}); s.Pass.Listings != 1 || s.Pass.Total() != 0 {
 		t.Errorf("a pass that moves nothing: %+v", s.Pass)
 	}
 }
@@ -158,7 +157,7 @@ func TestKernelRecovery(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer again.Close()
-	faults, err := again.Once(context.Background(), document(t, many(1, "5")))
+	faults, err := again.Once(t.Context(), document(t, many(1, "5")))
 	if err != nil || len(faults) > 0 {
 		t.Fatal(err, faults)
 	}

@@ -115,11 +115,11 @@ const retryFirst = 200 * time.Millisecond
 func (r *Reconciler) Run(ctx context.Context) error {
 	audit := time.NewTicker(r.opt.Interval)
 	defer audit.Stop()
-	retry := time.NewTimer(time.Hour)
-	defer retry.Stop()
-	delay := retryFirst
-	for {
-		var w work
+	wake := time.NewTimer(time.Hour)
+	defer wake.Stop()
+	retry := backoff{most: r.opt.Interval}
+	for ctx.Err() == nil {
+		w := work{}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -128,35 +128,50 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		case <-audit.C:
 			w = r.inbox.take()
 			w.full = true
-		case <-retry.C:
+		case <-wake.C:
 			w = r.inbox.take()
-			w.place = len(r.placeFaults) > 0
 		}
 		if w.doc == nil && r.doc == nil {
 			continue
 		}
-		if r.passes == 0 {
-			w.full = true
-		}
-		s := r.pass(w)
+		now := time.Now()
+		w.full = w.full || r.passes == 0
+		w.place = w.place || retry.due(now) && len(r.refused) > 0
+		s := r.pass(ctx, w)
 		r.report(s)
-		if s.Pass.Failed > 0 {
-			delay = min(2*delay, r.opt.Interval)
-		} else {
-			delay = retryFirst
-		}
-		retry.Reset(r.again(s, delay, time.Now()))
+		retry.after(now, s.Pass.Failed > 0 || len(r.refused) > 0 || r.unread > 0)
+		wake.Reset(sooner(time.Now(), retry.at, r.young, r.fights.wake(time.Now())))
+	}
+	return nil
+}
+
+// backoff says when something that failed is tried again, apart from the passes
+// that come anyway.
+type backoff struct {
+	most  time.Duration
+	delay time.Duration
+	at    time.Time // zero: nothing failed
+}
+
+func (b *backoff) due(now time.Time) bool { return !b.at.IsZero() && !now.Before(b.at) }
+
+// after notes how a pass that began at now has ended. Passes that come in between
+// do not put a retry off.
+func (b *backoff) after(now time.Time, failed bool) {
+	switch {
+	case !failed:
+		b.delay, b.at = 0, time.Time{}
+	case b.at.IsZero() || b.due(now):
+		b.delay = min(max(2*b.delay, retryFirst), b.most)
+		b.at = time.Now().Add(b.delay)
 	}
 }
 
-// again is how long to wait before something must be looked at without a
-// trigger.
-func (r *Reconciler) again(s *Snapshot, delay time.Duration, now time.Time) time.Duration {
+// sooner is how long it is until the first of some times that are not zero; an
+// hour when all are.
+func sooner(now time.Time, times ...time.Time) time.Duration {
 	wait := time.Hour
-	if s.Pass.Failed > 0 {
-		wait = delay
-	}
-	for _, at := range []time.Time{r.young, r.fights.wake(now)} {
+	for _, at := range times {
 		if !at.IsZero() {
 			wait = min(wait, max(at.Sub(now), time.Millisecond))
 		}
@@ -181,7 +196,7 @@ func (r *Reconciler) report(s *Snapshot) {
 // Once makes full passes until nothing is left to wait for, normally one, and
 // says what could not be honoured.
 func (r *Reconciler) Once(ctx context.Context, doc *zkconf.Document) ([]Fault, error) {
-	s := r.pass(work{doc: doc, full: true})
+	s := r.pass(ctx, work{doc: doc, full: true})
 	r.report(s)
 	for tries := 0; !r.young.IsZero() && tries < 5; tries++ {
 		select {
@@ -189,7 +204,7 @@ func (r *Reconciler) Once(ctx context.Context, doc *zkconf.Document) ([]Fault, e
 			return nil, fmt.Errorf("wait for young cgroups: %w", ctx.Err())
 		case <-time.After(time.Until(r.young)):
 		}
-		s = r.pass(work{full: true})
+		s = r.pass(ctx, work{full: true})
 		r.report(s)
 	}
 	return s.Faults, nil

@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"errors"
 	"slices"
 	"strconv"
 
@@ -13,127 +12,143 @@ import (
 // (cgexec). at are the cgroups to compare, relative to our root.
 //
 // Listing repeats while processes still move, because one may fork between its
-// move in the one hierarchy and in the other.
-func (r *Reconciler) follow(t *Tree, at []string, a *applier) []Fault {
+// move in the one hierarchy and in the other; but nobody is moved twice.
+func (r *Reconciler) follow(t *Tree, at []string, p *placer) {
+	moved := map[int]bool{}
+	for range maxListings {
+		var moves []move
+		for _, m := range r.astray(t, at, nil) {
+			if !moved[m.pid] && p.failed[t.Hierarchy][m.pid] == nil {
+				moved[m.pid] = true
+				moves = append(moves, m)
+			}
+		}
+		if p.move(t, moves) == 0 {
+			return
+		}
+	}
+}
+
+// astray says which processes of a mirror have to go where. coming are processes
+// that are about to be moved in the followed hierarchy, and where to.
+func (r *Reconciler) astray(t *Tree, at []string, coming map[int]string) []move {
 	from, to := r.observers[t.Follows], r.observers[t.Hierarchy]
 	if from == nil || to == nil {
 		return nil
 	}
-	failed := map[int]bool{}
-	var faults []Fault
-	for range maxListings {
-		moved := 0
-		for _, p := range at {
-			if p == "" || to.state.Nodes[p] == nil || from.state.Nodes[p] == nil {
-				continue
-			}
-			for target, pids := range r.astray(t, p, from.fs, to.fs, failed) {
-				err := to.fs.Move(t.Full(target), pids, func(pid int, err error) {
-					switch {
-					case err == nil:
-						moved++
-						a.counts.Moved++
-						if a.did != nil {
-							a.did(Step{Op: OpMove, Tree: t, Dir: t.Full(target), Path: target, PID: pid})
-						}
-					case !errors.Is(err, cgfs.ErrGone):
-						failed[pid] = true
-						a.counts.Failed++
-						faults = append(faults, Fault{Place: t.Hierarchy + ":/" + t.Full(target), Reason: err.Error()})
-					}
-				})
-				if err != nil && unlessRemoved(err) != nil {
-					a.counts.Failed++
-					faults = append(faults, Fault{Place: t.Hierarchy + ":/" + t.Full(target), Reason: err.Error()})
-				}
-			}
-		}
-		if moved == 0 {
-			break
-		}
-	}
-	return faults
-}
-
-// astray says which processes of the mirror's cgroup p have to go where: into
-// it, or out of it to the mirror of where they are now.
-func (r *Reconciler) astray(t *Tree, p string, from, to FS, failed map[int]bool) map[string][]int {
-	want, err := from.Procs(t.Full(p), nil)
-	if err != nil {
-		return nil
-	}
-	have, err := to.Procs(t.Full(p), nil)
-	if err != nil {
-		return nil
-	}
-	slices.Sort(want)
-	slices.Sort(have)
-	out := map[string][]int{}
-	for _, pid := range split(to, t.Full(p), have, r.procs) {
-		if _, in := slices.BinarySearch(want, pid); in && !failed[pid] {
-			out[p] = append(out[p], pid)
-		}
-	}
-	for _, pid := range want {
-		if _, in := slices.BinarySearch(have, pid); !in && !failed[pid] {
-			out[p] = append(out[p], pid)
-		}
-	}
-	for _, pid := range have {
-		if _, in := slices.BinarySearch(want, pid); in || failed[pid] {
+	doubtful := map[int]bool{} // and whether some of its threads are elsewhere
+	for _, p := range at {
+		if p == "" {
 			continue
 		}
-		if target, ok := r.mirrored(t, pid); ok && target != p {
-			out[target] = append(out[target], pid)
+		want, _ := from.fs.Procs(t.Full(p), nil) // not made yet: nobody is there
+		have, _ := to.fs.Procs(t.Full(p), nil)
+		for _, pid := range outer(want, have) {
+			doubtful[pid] = doubtful[pid] || false
+		}
+		for _, pid := range split(to.fs, t.Full(p), have, r.procs) {
+			doubtful[pid] = true
+		}
+	}
+	for pid := range coming {
+		doubtful[pid] = doubtful[pid] || false
+	}
+	var out []move
+	for _, pid := range sortedPIDs(doubtful) {
+		target, here, ok := r.mirrored(t, pid, coming)
+		if ok && (here != target || doubtful[pid]) {
+			out = append(out, move{pid, target})
+		}
+	}
+	return out
+}
+
+// outer are the members of one of two lists but not of the other.
+func outer(a, b []int) []int {
+	slices.Sort(a)
+	slices.Sort(b)
+	var out []int
+	for _, pair := range [2][2][]int{{a, b}, {b, a}} {
+		for _, pid := range pair[0] {
+			if _, both := slices.BinarySearch(pair[1], pid); !both {
+				out = append(out, pid)
+			}
 		}
 	}
 	return out
 }
 
 // mirrored is the nearest cgroup of the mirror that stands for where a process
-// sits in the hierarchy that is followed.
-func (r *Reconciler) mirrored(t *Tree, pid int) (string, bool) {
+// sits in the hierarchy that is followed (its first thread, if they are spread),
+// and where in the mirror it is. ok is false when it has ended or must be left
+// where it is.
+func (r *Reconciler) mirrored(t *Tree, pid int, coming map[int]string) (target, here string, ok bool) {
 	where, err := cgfs.Where(strconv.Itoa(pid))
 	if err != nil {
-		return "", false
+		return "", "", false
 	}
-	dir, ok := r.hierarchies[t.Follows].Dir(where)
-	p, below := relativeTo(t.Root, dir)
-	if !ok || !below {
-		return "", ok // outside our root: to our root
+	dir, inside := r.hierarchies[t.Hierarchy].Dir(where)
+	here, below := relativeTo(t.Root, dir)
+	switch {
+	case !inside || !below:
+		here = outside
+	case r.opt.Shield.Named(t.All, here):
+		return "", "", false
 	}
-	for ; p != ""; p = parent(p) {
-		if _, configured := t.Dir(p); configured && r.observers[t.Hierarchy].state.Nodes[p] != nil {
-			return p, true
+	target, planned := coming[pid]
+	if !planned {
+		source, inside := r.hierarchies[t.Follows].Dir(where)
+		if target, below = relativeTo(t.Root, source); !inside || !below {
+			target = ""
 		}
 	}
-	return "", true
+	for target != "" {
+		if _, configured := t.Dir(target); configured {
+			break
+		}
+		target = parent(target)
+	}
+	return target, here, true
 }
 
-// mirrorMoves are the moves into mirrors that follow from who is in the followed
-// hierarchy and who is about to be moved there.
-func (r *Reconciler) mirrorMoves(moves Plan) Plan {
+// outside is no path: somewhere else than below our root.
+const outside = "/"
+
+// mirrorMoves are the moves in mirrors that follow from who is where in the
+// followed hierarchy, and from who is about to be moved there.
+func (r *Reconciler) mirrorMoves(plan Plan) Plan {
 	var out Plan
 	for _, t := range r.desired.Trees {
-		from, to := r.observers[t.Follows], r.observers[t.Hierarchy]
-		if t.Mode != Mirror || from == nil || to == nil {
+		if t.Mode != Mirror {
 			continue
 		}
-		for _, d := range t.Dirs[1:] {
-			// A cgroup that is not made yet has no members.
-			want, _ := from.fs.Procs(t.Full(d.Path), nil)
-			have, _ := to.fs.Procs(t.Full(d.Path), nil)
-			for _, m := range moves {
-				if m.Tree.Hierarchy == t.Follows && m.Path == d.Path {
-					want = append(want, m.PID)
-				}
-			}
-			for _, pid := range want {
-				if !slices.Contains(have, pid) {
-					out = append(out, Step{Op: OpMove, Tree: t, Dir: t.Full(d.Path), Path: d.Path, PID: pid})
+		coming := map[int]string{}
+		for _, s := range plan {
+			switch {
+			case s.Tree.Hierarchy != t.Follows:
+			case s.Op == OpMove:
+				coming[s.PID] = s.Path
+			case s.Op == OpEvacuate:
+				pids, _ := r.observers[t.Follows].fs.Procs(s.Dir, nil)
+				for _, pid := range pids {
+					if _, placed := coming[pid]; !placed {
+						coming[pid] = s.Tree.Refuge(s.Path)
+					}
 				}
 			}
 		}
+		for _, m := range r.astray(t, t.paths(), coming) {
+			out = append(out, Step{Op: OpMove, Tree: t, Dir: t.Full(m.path), Path: m.path, PID: m.pid})
+		}
+	}
+	return out
+}
+
+// paths are the paths of every configured cgroup.
+func (t *Tree) paths() []string {
+	var out []string
+	for _, d := range t.Dirs {
+		out = append(out, d.Path)
 	}
 	return out
 }

@@ -94,6 +94,9 @@ func (m *model) Stat(dir string) (cgfs.Info, error) {
 	if d == nil {
 		return cgfs.Info{}, m.err("stat", dir, unix.ENOENT)
 	}
+	if m.refuse["read "+dir] {
+		return cgfs.Info{}, m.err("stat", dir, unix.ENAMETOOLONG)
+	}
 	children, _ := m.Children(dir)
 	return cgfs.Info{Inode: d.inode, Changed: d.since, Leaf: len(children) == 0}, nil
 }

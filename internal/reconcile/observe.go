@@ -13,24 +13,32 @@ import (
 // observer keeps the state of one hierarchy true: it reads what it was told to
 // doubt, and trusts the rest, because inotify reports every change.
 type observer struct {
-	fs    FS
-	watch func(dir string) error // before a directory is read, so that no change falls between
-	now   func() time.Time
-	state *State
+	fs FS
+	// watch is called before a directory is read, so that no change falls between,
+	// and unwatch when it is gone. Nil: nobody watches.
+	watch   func(dir string) error
+	unwatch func(dir string)
+	stale   bool   // something was not as the state has it: read all again
+	root    string // our root, of the tree that was looked at last
+	now     func() time.Time
+	state   *State
 }
 
 func newObserver(fs FS, watch func(dir string) error) *observer {
-	return &observer{fs: fs, watch: watch, now: time.Now, state: &State{Nodes: map[string]*Node{}}}
+	return &observer{fs: fs, watch: watch, now: time.Now, state: &State{Nodes: map[string]*Node{}, Unreadable: map[string]error{}}}
 }
 
 // all reads everything below our root again.
 func (o *observer) all(t *Tree) error {
+	o.root = t.Root
 	o.state.Missing, o.state.Above = nil, nil
+	o.state.Unreadable = map[string]error{}
 	exists, err := o.above(t)
 	if err != nil {
 		return err
 	}
 	if !exists {
+		o.forget("")
 		clear(o.state.Nodes)
 	} else if err := o.visit(t, "", true); err != nil {
 		return err
@@ -50,15 +58,30 @@ func (o *observer) above(t *Tree) (exists bool, err error) {
 		o.state.Missing = append(o.state.Missing, dir)
 	}
 	slices.Reverse(o.state.Missing)
+	if t.Root != "" && o.watch != nil { // for the removal of our root itself
+		from := parent(t.Root)
+		if len(o.state.Missing) > 0 {
+			from = parent(o.state.Missing[0])
+		}
+		if err := o.watch(from); err != nil {
+			return false, err
+		}
+	}
 	root, _ := t.Dir("")
 	for _, file := range root.Inherit {
 		from := parent(t.Root)
 		if len(o.state.Missing) > 0 {
 			from = parent(o.state.Missing[0])
 		}
-		text, err := o.fs.Read(from, file)
-		if err != nil {
-			return false, err
+		text := ""
+		for {
+			if text, err = o.fs.Read(from, file); err != nil {
+				return false, err
+			}
+			if text != "" || from == "" {
+				break
+			}
+			from = parent(from)
 		}
 		if o.state.Above == nil {
 			o.state.Above = map[string]string{}
@@ -71,13 +94,19 @@ func (o *observer) above(t *Tree) (exists bool, err error) {
 // some reads the given directories (relative to the mount) again.
 func (o *observer) some(t *Tree, dirs []string) error {
 	for _, dir := range dirs {
-		p, ok := relativeTo(t.Root, dir)
-		if !ok || len(o.state.Missing) > 0 {
+		p, below := relativeTo(t.Root, dir)
+		if len(o.state.Missing) > 0 {
 			return o.all(t)
+		}
+		if !below {
+			continue // somebody else's, beside our root
 		}
 		if err := o.visit(t, p, false); err != nil {
 			return err
 		}
+	}
+	if o.state.Nodes[""] == nil && len(o.state.Missing) == 0 {
+		return o.all(t) // somebody removed our root
 	}
 	return nil
 }
@@ -86,6 +115,7 @@ func (o *observer) some(t *Tree, dirs []string) error {
 // children that are new.
 func (o *observer) visit(t *Tree, p string, deep bool) error {
 	dir := t.Full(p)
+	delete(o.state.Unreadable, p)
 	if o.watch != nil {
 		if err := o.watch(dir); err != nil {
 			return o.unlessGone(p, err)
@@ -111,8 +141,8 @@ func (o *observer) visit(t *Tree, p string, deep bool) error {
 			n.Since = old.Since
 		}
 	} else if old != nil {
-		o.forget(p) // another cgroup of the same name
-		old, deep = nil, true
+		o.forget(p) // another cgroup of the same name, to be watched anew
+		return o.visit(t, p, true)
 	}
 	o.state.Nodes[p] = n
 	if err := o.complete(t, p, n, old); err != nil {
@@ -137,6 +167,8 @@ func (o *observer) visit(t *Tree, p string, deep bool) error {
 }
 
 // unlessGone takes a cgroup that vanished while it was read out of the state.
+// One that cannot be read stays there as it is and stops nothing else; only our
+// root is needed for all.
 func (o *observer) unlessGone(p string, err error) error {
 	if errors.Is(err, cgfs.ErrNotExist) || errors.Is(err, cgfs.ErrRemoved) {
 		o.forget(p)
@@ -145,7 +177,14 @@ func (o *observer) unlessGone(p string, err error) error {
 		}
 		return nil
 	}
-	return err
+	if p == "" {
+		return err
+	}
+	o.state.Unreadable[p] = err
+	if o.state.Nodes[p] == nil {
+		o.state.Nodes[p] = &Node{Since: o.now(), Foreign: true}
+	}
+	return nil
 }
 
 // forget takes p and all below it out of the state.
@@ -155,6 +194,10 @@ func (o *observer) forget(p string) {
 		return
 	}
 	delete(o.state.Nodes, p)
+	delete(o.state.Unreadable, p)
+	if o.unwatch != nil {
+		o.unwatch(path.Join(o.root, p))
+	}
 	for _, name := range n.Children {
 		o.forget(path.Join(p, name))
 	}
@@ -254,6 +297,12 @@ func (o *observer) armed(t *Tree) error {
 	}
 	o.state.Armed, o.state.Ruled = map[string]bool{}, map[string][]string{}
 	text, err := o.fs.Read("", cgfs.ArmedFile)
+	if errors.Is(err, cgfs.ErrNotExist) { // a kernel without throttling counts elsewhere
+		for _, disk := range t.Arm {
+			o.state.Armed[disk] = true
+		}
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -105,39 +105,45 @@ func (m *members) assign(t *Tree, c *claimed, procs []pidfiles.Proc, since uint6
 	return out
 }
 
-// place moves every process where it belongs. dry, when not nil, is told each
-// move instead of having it made.
+// place moves every process where it belongs.
 //
 // The named processes are moved before anything is listed, so that whatever
 // they fork from then on is born inside; then listing repeats until nothing new
 // appears, each listing's moves in one burst, parents first.
-func (r *Reconciler) place(c *claimed, a *applier, dry func(Step)) []Fault {
+func (p *placer) place() {
+	r := p.r
 	if r.members.source == nil {
-		return nil
+		return
 	}
 	since := pidfiles.Ticks()
-	p := placer{r: r, claimed: c, applier: a, dry: dry, failed: map[string]map[int]error{}}
-	if dry == nil {
+	if p.dry == nil {
 		p.roots()
 	}
 	for range maxListings {
 		procs, err := r.members.scanner.Scan()
 		if err != nil {
-			return []Fault{{Place: "placement", Reason: err.Error()}}
+			p.refuse("placement", err)
+			return
 		}
 		r.procs = procs
 		r.listings++
 		moved := 0
 		for _, t := range r.desired.Trees {
 			if t.Mode == Own {
-				moved += p.move(t, p.misplaced(t, r.members.assign(t, c, procs, since), procs))
+				moved += p.move(t, p.misplaced(t, r.members.assign(t, p.claimed, procs, since), procs))
 			}
 		}
-		if moved == 0 || dry != nil {
-			return p.faults()
+		if moved == 0 || p.dry != nil || p.applier.ctx.Err() != nil {
+			return
 		}
 	}
-	return append(p.faults(), Fault{Place: "placement", Reason: fmt.Sprintf("processes still appear outside their cgroups after %d listings", maxListings)})
+	p.refuse("placement", fmt.Errorf("processes still appear outside their cgroups after %d listings", maxListings))
+}
+
+// newPlacer prepares the moves of one pass. dry, when not nil, is told each move
+// instead of having it made.
+func (r *Reconciler) newPlacer(c *claimed, a *applier, dry func(Step)) *placer {
+	return &placer{r: r, claimed: c, applier: a, dry: dry, failed: map[string]map[int]error{}}
 }
 
 type placer struct {
@@ -268,7 +274,7 @@ func (p *placer) shielded(t *Tree, a pidfiles.Assignment) bool {
 	}
 	dir, ok := p.r.hierarchies[t.Hierarchy].Dir(where)
 	rel, below := relativeTo(t.Root, dir)
-	return ok && below && p.r.opt.Shield.Named(t.Subsystems, rel)
+	return ok && below && p.r.opt.Shield.Named(t.All, rel)
 }
 
 // move makes the moves of one listing in one burst and counts those made.
@@ -323,13 +329,16 @@ func (p *placer) fail(t *Tree, at string, pid int, err error) {
 		p.failed[t.Hierarchy] = map[int]error{}
 	}
 	p.failed[t.Hierarchy][pid] = err
-	p.applier.counts.Failed++
-	p.refused = append(p.refused, Fault{Place: t.Hierarchy + ":/" + t.Full(at), Reason: err.Error()})
+	p.refuse(t.Place(at), err)
 }
 
-func (p *placer) faults() []Fault { return slices.Concat(p.claimed.faults, p.refused) }
+// refuse notes what has to be tried again.
+func (p *placer) refuse(place string, err error) {
+	p.applier.counts.Failed++
+	p.refused = append(p.refused, Fault{Place: place, Reason: err.Error()})
+}
 
-func sortedPIDs(m map[int]*pidfiles.Claim) []int {
+func sortedPIDs[V any](m map[int]V) []int {
 	out := make([]int, 0, len(m))
 	for pid := range m {
 		out = append(out, pid)

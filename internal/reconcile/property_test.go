@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"maps"
 	"path"
 	"slices"
@@ -89,7 +90,7 @@ func TestPlanReachesTheTree(t *testing.T) {
 			if again := Diff(tree, o.state, shield, "", m.now).Plan; again.String() != plan.String() {
 				t.Fatalf("two plans of one state:\n%s\n%s", plan, again)
 			}
-			a := &applier{observers: map[string]*observer{"cpu": o}}
+			a := &applier{ctx: context.Background(), chase: evacuateFor, observers: map[string]*observer{"cpu": o}}
 			a.apply(plan)
 			if len(a.faults) > 0 {
 				t.Fatalf("%v\nof the plan\n%s", a.faults, plan)
@@ -176,10 +177,13 @@ func TestFights(t *testing.T) {
 	plan := Plan{{Op: OpWrite, Tree: &Tree{Hierarchy: "cpu"}, Dir: "a", File: "cpu.shares", Text: "5", Place: "cpu/a: share"}}
 	made := 0
 	for range 1000 {
-		got, faults := f.hold(plan, true, nil, now)
-		made += len(got)
+		got, faults := f.hold(plan, true, now)
 		if len(got)+len(faults) != 1 {
 			t.Fatalf("%d steps and %d faults for one correction", len(got), len(faults))
+		}
+		for _, s := range got {
+			made++
+			f.made(s.Place, now)
 		}
 		now = now.Add(10 * time.Millisecond)
 	}
@@ -189,17 +193,42 @@ func TestFights(t *testing.T) {
 	if f.wake(now).IsZero() {
 		t.Error("nobody wakes up for the held correction")
 	}
-	now = now.Add(2 * (fightCalm + fightMost))
-	if got, _ := f.hold(plan, true, nil, now); len(got) != 1 {
-		t.Error("a fight is not forgotten")
-	}
-	if got, _ := f.hold(plan, false, nil, now); len(got) != 1 {
+	if got, _ := f.hold(plan, false, now); len(got) != 1 {
 		t.Error("a new document is held up by a fight")
 	}
-	retried := fights{}
+	now = now.Add(2 * (fightCalm + fightMost))
+	if got, _ := f.hold(plan, true, now); len(got) != 1 {
+		t.Error("a fight is not forgotten")
+	}
+	failing := fights{} // a step that fails is never made, and so is no fight
 	for range 20 {
-		if got, _ := retried.hold(plan, true, map[string]bool{"cpu/a: share": true}, now); len(got) != 1 {
+		if got, _ := failing.hold(plan, true, now); len(got) != 1 {
 			t.Fatal("a step that failed is held as if it were a fight")
 		}
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	b := backoff{most: time.Minute}
+	now := time.Now()
+	b.after(now, true)
+	first := b.at
+	if !first.After(now) || b.due(now) {
+		t.Fatalf("after a failure: %+v", b)
+	}
+	b.after(now, true) // a pass that came in between
+	if b.at != first {
+		t.Error("a pass that came in between puts the retry off")
+	}
+	b.after(first, true)
+	if b.delay != 2*retryFirst {
+		t.Errorf("after a failed retry: %v", b.delay)
+	}
+	b.after(first, false)
+	if !b.at.IsZero() || b.delay != 0 {
+		t.Errorf("after success: %+v", b)
+	}
+	if got := sooner(now, time.Time{}, now.Add(time.Second), now.Add(-time.Second)); got != time.Millisecond {
+		t.Errorf("sooner: %v", got)
 	}
 }

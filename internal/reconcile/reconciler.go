@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -91,7 +92,13 @@ type Reconciler struct {
 	record  record
 	loaded  bool
 
-	placeFaults []Fault
+	placeFaults []Fault         // of pid files that contradict each other
+	refused     []Fault         // moves that have to be tried again, as the last placement left them
+	held        []Fault         // corrections that wait
+	unread      int             // hierarchies that could not be read
+	unwatched   int             // cgroups that could not be watched, in the last full pass
+	watchErr    error           // why the last of them could not
+	saved       bool            // whether record is on disk
 	procs       []pidfiles.Proc // the last listing of this pass, nil when there was none
 	listings    int             // of this pass
 	faults      []Fault
@@ -188,7 +195,7 @@ func (r *Reconciler) load() {
 }
 
 // Plan says what the next full pass would change for doc. It writes nothing.
-func (r *Reconciler) Plan(doc *zkconf.Document) (Plan, []Fault, error) {
+func (r *Reconciler) Plan(ctx context.Context, doc *zkconf.Document) (Plan, []Fault, error) {
 	r.doc = doc
 	r.load()
 	r.compile()
@@ -199,10 +206,11 @@ func (r *Reconciler) Plan(doc *zkconf.Document) (Plan, []Fault, error) {
 	c := r.members.read(r.desired)
 	defer c.close()
 	var moves Plan
-	faults = append(faults, r.place(c, &applier{}, func(s Step) { moves = append(moves, s) })...)
-	moves = append(moves, r.mirrorMoves(moves)...)
+	p := r.newPlacer(c, &applier{ctx: ctx}, func(s Step) { moves = append(moves, s) })
+	p.place()
+	moves = append(moves, r.mirrorMoves(append(moves, plan...))...)
 	plan = Merge(plan, moves)
-	return plan, append(faults, more...), nil
+	return plan, slices.Concat(faults, more, c.faults, p.refused), nil
 }
 
 // Cgroups are the cgroups of a document that take processes on this host.
@@ -223,7 +231,7 @@ type work struct {
 
 // pass observes, compares and applies. It is the one function behind every
 // trigger.
-func (r *Reconciler) pass(w work) *Snapshot {
+func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 	began := time.Now()
 	r.procs, r.listings = nil, 0
 	r.load()
@@ -245,11 +253,10 @@ func (r *Reconciler) pass(w work) *Snapshot {
 	r.recover()
 	plan, more := r.diff(time.Now())
 	faults = append(faults, more...)
-	plan, fought := r.fights.hold(plan, r.settled, r.failing(), time.Now())
-	faults = append(faults, fought...)
+	plan, r.held = r.fights.hold(plan, r.settled, time.Now())
 	r.remember(r.record.before(r.desired.Trees, plan))
 
-	a := &applier{observers: r.observers, did: r.did}
+	a := &applier{ctx: ctx, chase: evacuateFor, observers: r.observers, did: r.did}
 	remove := slices.IndexFunc(plan, func(s Step) bool { return phase(s.Op) == OpEvacuate })
 	if remove < 0 {
 		remove = len(plan)
@@ -257,25 +264,41 @@ func (r *Reconciler) pass(w work) *Snapshot {
 	a.apply(plan[:remove])
 	if w.full || w.place || a.counts.Created > 0 || !maps.EqualFunc(before.Placed, r.desired.Placed, slices.Equal) {
 		c := r.members.read(r.desired)
-		r.placeFaults = r.place(c, a, nil)
+		p := r.newPlacer(c, a, nil)
+		p.place()
+		r.mirrors(p, nil)
+		r.placeFaults, r.refused = c.faults, p.refused
 		c.close()
-		w.procs = nil // compare every cgroup of a mirror
-		faults = append(faults, r.mirrors(a, nil)...)
 	} else if len(w.procs) > 0 {
-		faults = append(faults, r.mirrors(a, w.procs)...)
+		p := r.newPlacer(&claimed{}, a, nil)
+		r.mirrors(p, w.procs)
+		r.refuse(p.refused)
 	}
+	moved := a.counts.Moved
 	a.apply(plan[remove:])
-	faults = append(faults, r.placeFaults...)
-	faults = append(faults, a.faults...)
-	r.faults = slices.CompactFunc(faults, func(a, b Fault) bool { return a == b })
+	if a.counts.Moved > moved {
+		p := r.newPlacer(&claimed{}, a, nil)
+		r.mirrors(p, nil) // whoever was evacuated
+		r.refuse(p.refused)
+	}
+	r.faults = slices.Concat(faults, a.faults, r.placeFaults, r.refused)
 	states := map[string]*State{}
 	for name, o := range r.observers {
 		states[name] = o.state
 	}
-	r.remember(r.record.after(r.desired.Trees, states))
+	r.remember(r.record.after(r.desired, states))
 	r.settled = true
 	r.passes++
 	return r.snapshot(Pass{Began: began, Duration: time.Since(began), Full: w.full, Listings: r.listings, Counts: a.counts})
+}
+
+// refuse adds to the moves that have to be tried again.
+func (r *Reconciler) refuse(faults []Fault) {
+	for _, f := range faults {
+		if !slices.Contains(r.refused, f) {
+			r.refused = append(r.refused, f)
+		}
+	}
 }
 
 // failing are the places that had a fault after the last pass: what is tried
@@ -291,6 +314,7 @@ func (r *Reconciler) failing() map[string]bool {
 func (r *Reconciler) did(s Step) {
 	if r.settled && (s.Op == OpMkdir || s.Op == OpWrite) && !r.failing()[s.Place] {
 		r.corrections++
+		r.fights.made(s.Place, time.Now())
 		r.log.Info("drift corrected", zap.String("step", s.String()))
 		return
 	}
@@ -300,15 +324,24 @@ func (r *Reconciler) did(s Step) {
 // observe brings the state of each hierarchy up to date. What cannot be read is
 // a fault, and is read whole at the next pass.
 func (r *Reconciler) observe(w work) (faults []Fault) {
+	r.unread = 0
+	if w.full {
+		r.unwatched, r.watchErr = 0, nil
+	}
 	for _, t := range r.desired.Trees {
 		o := r.observers[t.Hierarchy]
-		whole := w.full || o == nil
+		whole := w.full || o == nil || o.stale
 		if o == nil {
 			o = newObserver(r.hierarchies[t.Hierarchy], r.watch(t.Hierarchy))
+			if w := r.watcher; w != nil {
+				h := r.hierarchies[t.Hierarchy]
+				o.unwatch = func(dir string) { w.Remove(h, dir) }
+			}
 			r.observers[t.Hierarchy] = o
 		}
 		var err error
 		if whole {
+			o.stale = false
 			err = o.all(t)
 		} else {
 			err = o.some(t, sortedKeys(w.dirs[t.Hierarchy]))
@@ -318,8 +351,12 @@ func (r *Reconciler) observe(w work) (faults []Fault) {
 		}
 		if err != nil {
 			delete(r.observers, t.Hierarchy)
-			faults = append(faults, Fault{Place: t.Hierarchy + ":/" + t.Root, Reason: err.Error()})
+			r.unread++
+			faults = append(faults, Fault{Place: t.Place(""), Reason: err.Error()})
 		}
+	}
+	if r.unwatched > 0 && w.full {
+		r.log.Warn("cgroups not watched, so that drift there is found by full passes only", zap.Int("cgroups", r.unwatched), zap.Error(r.watchErr))
 	}
 	return faults
 }
@@ -339,7 +376,8 @@ func (r *Reconciler) watch(hierarchy string) func(string) error {
 		if errors.Is(err, os.ErrClosed) {
 			return nil // we are stopping
 		}
-		r.log.Warn("cgroup not watched, so that drift there is found by full passes only", zap.Error(err))
+		r.unwatched++
+		r.watchErr = err
 		return nil
 	}
 }
@@ -357,8 +395,11 @@ func (r *Reconciler) diff(now time.Time) (Plan, []Fault) {
 		if o == nil {
 			continue
 		}
-		own, _ := r.hierarchies[t.Hierarchy].Dir(self)
-		own, _ = relativeTo(t.Root, own)
+		dir, _ := r.hierarchies[t.Hierarchy].Dir(self)
+		own, below := relativeTo(t.Root, dir)
+		if !below {
+			own = ""
+		}
 		d := Diff(t, o.state, r.opt.Shield, own, now)
 		plans = append(plans, d.Plan)
 		faults = append(faults, d.Faults...)
@@ -369,24 +410,22 @@ func (r *Reconciler) diff(now time.Time) (Plan, []Fault) {
 	return Merge(plans...), faults
 }
 
-// mirrors lets every mirror follow; at limits it to some cgroups of the followed
-// hierarchies.
-func (r *Reconciler) mirrors(a *applier, at map[string]map[string]bool) (faults []Fault) {
+// mirrors lets every mirror follow; at limits it to some cgroups.
+func (r *Reconciler) mirrors(p *placer, at map[string]map[string]bool) {
 	for _, t := range r.desired.Trees {
 		if t.Mode != Mirror {
 			continue
 		}
 		var paths []string
-		for _, d := range t.Dirs {
-			if at == nil || at[t.Follows][t.Full(d.Path)] || at[t.Hierarchy][t.Full(d.Path)] {
-				paths = append(paths, d.Path)
+		for _, dir := range t.paths() {
+			if at == nil || at[t.Follows][t.Full(dir)] || at[t.Hierarchy][t.Full(dir)] {
+				paths = append(paths, dir)
 			}
 		}
 		if len(paths) > 0 {
-			faults = append(faults, r.follow(t, paths, a)...)
+			r.follow(t, paths, p)
 		}
 	}
-	return faults
 }
 
 // recover marks the cgroups that were made right before a kill, so that they are
@@ -415,20 +454,23 @@ func (r *Reconciler) recover() {
 
 // remember saves the record when it has changed.
 func (r *Reconciler) remember(next record) {
-	if r.record.equal(next) {
+	if r.record.equal(next) && r.saved {
 		return
 	}
 	next.Origin = r.opt.Origin()
 	r.record = next
 	if err := next.save(r.opt.StateDir); err != nil {
+		r.saved = false // tried again in every pass
 		r.log.Error("record of applied settings not saved", zap.Error(err))
+		return
 	}
+	r.saved = true
 }
 
 func (r *Reconciler) snapshot(p Pass) *Snapshot {
 	s := &Snapshot{
 		Document: r.doc, Trees: r.desired.Trees, Layout: r.layout, Hierarchies: maps.Clone(r.hierarchies), Others: map[string][]string{},
-		Faults: r.faults, Cgroups: r.desired.Cgroups(), Pass: p, Passes: r.passes, Corrections: r.corrections,
+		Faults: slices.Concat(r.faults, r.held), Cgroups: r.desired.Cgroups(), Pass: p, Passes: r.passes, Corrections: r.corrections,
 	}
 	var generation strings.Builder
 	fmt.Fprintf(&generation, "%p %p\n", r.doc, r.layout)

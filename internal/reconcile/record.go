@@ -78,10 +78,16 @@ func (r record) before(trees []*Tree, plan Plan) record {
 
 // after is the record once a pass is over: what the document asks for, and what
 // could not be taken back yet.
-func (r record) after(trees []*Tree, states map[string]*State) record {
+func (r record) after(d Desired, states map[string]*State) record {
+	trees := d.Trees
 	out := r
 	out.Making, out.Hierarchies = nil, nil
-	out.Settings = settingKeys(trees)
+	out.Settings = append(settingKeys(trees), d.Kept...)
+	for _, name := range r.Hierarchies {
+		if !slices.ContainsFunc(trees, func(t *Tree) bool { return t.Hierarchy == name }) {
+			out.Hierarchies = append(out.Hierarchies, name) // not mounted now
+		}
+	}
 	for _, t := range trees {
 		s := states[t.Hierarchy]
 		if t.Mode != Leave || s == nil || len(leftovers(t, s)) > 0 {

@@ -34,6 +34,9 @@ type State struct {
 	Above map[string]string
 	// Nodes are the existing cgroups, by path relative to our root.
 	Nodes map[string]*Node
+	// Unreadable are the cgroups that could not be read, by path relative to our
+	// root. They are left alone.
+	Unreadable map[string]error
 	// Armed are the disks whose counters run; Ruled the cgroups that have a
 	// throttle rule of their own, by disk.
 	Armed map[string]bool
