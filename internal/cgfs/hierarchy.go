@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,12 +31,16 @@ type Hierarchy struct {
 // OpenHierarchy opens the cgroup filesystem mounted at dir. It fails when dir is
 // not on a cgroup filesystem. Close it when done.
 func OpenHierarchy(dir string) (*Hierarchy, error) {
-	layout, err := Discover(dir)
+	real, err := filepath.EvalSymlinks(dir) // "cpu" is a link where it is mounted as "cpu,cpuacct"
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	layout, err := Discover(real)
 	if err != nil {
 		return nil, err
 	}
 	for _, h := range layout.hierarchies {
-		if h.mount.Dir == path.Clean(dir) {
+		if h.mount.Dir == real {
 			for _, other := range layout.hierarchies {
 				if other != h {
 					_ = other.Close()

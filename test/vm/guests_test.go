@@ -1,0 +1,299 @@
+package vm
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/cgrouparch/cgrouparch/test/vm/job"
+)
+
+// payload is where a guest finds what we gave it; the same with and without a distribution.
+const payload = "/run/vmtest"
+
+// binary is a package whose tests run in a guest.
+type binary struct {
+	as      string // the job's name, where a package runs twice; empty: its last word
+	pkg     string
+	run     string // -test.run; empty: everything
+	all     bool   // a test that skips is a fault
+	reboot  bool   // restart the guest afterwards (see job.Job)
+	seconds int    // generous: emulation is ten times slower, and the machine may be busy
+}
+
+func (b binary) name() string { return cmp.Or(b.as, path.Base(b.pkg)) }
+
+// guest is one kernel with one cgroup layout, and what runs on it.
+type guest struct {
+	name     string
+	machine  machine
+	full     bool // only at level "full"
+	binaries []binary
+	jobs     []job.Job // after the binaries
+}
+
+// disk modules: 6.1 has neither virtio nor bfq built in.
+var disk = []string{"virtio_pci", "virtio_blk", "bfq"}
+
+// units are the packages that meet the kernel. Tests of theirs that need servers are left out: the host runs them.
+var units = []binary{
+	{pkg: "internal/cgfs", seconds: 120},
+	{pkg: "internal/pidfiles", seconds: 240},
+	{pkg: "internal/reconcile", seconds: 240},
+	{pkg: "internal/account", run: "^TestReal", seconds: 120},
+}
+
+func everything(in []binary) []binary {
+	out := slices.Clone(in)
+	for i := range out {
+		out[i].all = true
+	}
+	return out
+}
+
+var daemon = binary{pkg: "test/vm/guest", all: true, seconds: 600}
+
+// guests is the table: a layout, and the test binaries that must pass on it.
+var guests = []guest{
+	{
+		name:     "v1-comounted-6.1",
+		machine:  machine{kernel: "kernel-6.1", layout: "v1", modules: disk, memory: 768},
+		binaries: append(everything(units), daemon),
+	},
+	{
+		// This kernel has no v1 memory and no v1 cpuset, although /proc/cgroups lists them; and it counts direct I/O as kernels since 6.5 do.
+		name:    "v1-comounted-6.12",
+		full:    true,
+		machine: machine{kernel: "kernel-6.12", layout: "v1", modules: disk, memory: 768},
+		binaries: append(everything(units), binary{
+			pkg: daemon.pkg, all: true, seconds: daemon.seconds,
+			run: "^Test(Layout|ComountedTree|RootOfHierarchy|Drift|ForkStorm|BFQWeight|CPUUsage|DirectIO|OnceAndPlan)$",
+		}),
+	},
+	{
+		name:     "v2-6.1",
+		machine:  machine{kernel: "kernel-6.1", layout: "v2", modules: disk, memory: 512},
+		binaries: append(units, daemon),
+	},
+	{
+		name:     "v2-6.12",
+		machine:  machine{kernel: "kernel-6.12", layout: "v2", modules: disk, memory: 512},
+		binaries: append(units, daemon),
+	},
+	{
+		name:     "systemd-252",
+		machine:  machine{kernel: "kernel-6.1", image: "systemd-252.ext4", layout: "v2", modules: []string{"bfq"}, memory: 768},
+		binaries: []binary{daemon},
+		jobs:     systemdSmoke,
+	},
+	{
+		name:     "systemd-257",
+		full:     true,
+		machine:  machine{kernel: "kernel-6.12", image: "systemd-257.ext4", layout: "v2", modules: []string{"bfq"}, memory: 768},
+		binaries: []binary{daemon},
+		jobs:     systemdSmoke,
+	},
+	{
+		name: "hybrid-systemd-252",
+		full: true,
+		machine: machine{
+			kernel: "kernel-6.1", image: "systemd-252.ext4", layout: "hybrid", modules: []string{"bfq"}, memory: 768,
+			append: "systemd.unified_cgroup_hierarchy=0",
+		},
+		binaries: append(slices.Clone(units[:1]), daemon),
+	},
+}
+
+// systemdSmoke shows that the guest is what it says, and that a job list survives a reboot.
+var systemdSmoke = []job.Job{
+	{Name: "running", Argv: []string{"/bin/sh", "-c", `
+		set -e
+		test "$(cat /proc/1/comm)" = systemd
+		test "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs
+		systemctl is-active multi-user.target
+		systemctl --version | head -n 1
+		echo was here >/var/tmp/left`}, Seconds: 60, Reboot: true},
+	{Name: "after-reboot", Argv: []string{"/bin/sh", "-c", `grep "was here" /var/tmp/left && systemctl is-active multi-user.target`}, Seconds: 60},
+}
+
+// TestReports: whatever becomes of a job, the host hears the truth about it, also when the whole guest goes down.
+func TestReports(t *testing.T) {
+	needVM(t)
+	sh := func(name, command string) job.Job {
+		return job.Job{Name: name, Argv: []string{"/bin/sh", "-c", command}, Dir: "/root", Seconds: 2}
+	}
+	m := machine{kernel: "kernel-6.1", layout: "v2", memory: 256, modules: disk, jobs: []job.Job{
+		sh("fine", "echo out; echo err >&2; pwd"), sh("fails", "exit 7"), sh("killed", "kill -KILL $$"), sh("late", "sleep 1000"),
+		{Name: "absent", Argv: []string{"/nosuch"}, Dir: "/"},
+		sh("panic", "echo c >/proc/sysrq-trigger; sleep 60"), sh("behind", "true"),
+	}}
+	r := m.run(t, newBuilder(t))
+	want := map[string]int{"fine": 0, "fails": 7, "killed": 128 + 9, "late": job.StatusTimeout, "absent": job.StatusNotFound}
+	if diff := gocmp.Diff(want, r.ended); diff != "" {
+		t.Errorf("statuses (-want +got)\n%s", diff)
+	}
+	if text := r.text["fine"]; strings.TrimSpace(text) != "out\nerr\n/root" {
+		t.Errorf("output %q", text)
+	}
+	if r.boots != 1 || r.fault != nil || !strings.Contains(r.tail, "sysrq") {
+		t.Errorf("%d boots, %v, console:\n%s", r.boots, r.fault, r.tail)
+	}
+}
+
+// TestGuests boots each guest and reports each of its jobs as a subtest.
+func TestGuests(t *testing.T) {
+	needVM(t)
+	b := newBuilder(t)
+	for _, g := range guests {
+		t.Run(g.name, func(t *testing.T) {
+			if g.full && os.Getenv(levelEnv) != "full" {
+				t.Skipf("takes minutes: %s=full", levelEnv)
+			}
+			g.test(t, b)
+		})
+	}
+}
+
+func (g guest) test(t *testing.T, b *builder) {
+	m := g.machine
+	m.files = map[string]string{}
+	for _, bin := range g.binaries {
+		if j := g.testJob(t, b, bin, m.files); wanted(t, j.Name) {
+			m.jobs = append(m.jobs, j)
+		}
+	}
+	for _, j := range g.jobs {
+		if wanted(t, j.Name) {
+			j.Dir = "/root"
+			m.jobs = append(m.jobs, j)
+		}
+	}
+	if *shFlag != "" {
+		*logFlag = true
+		m.jobs = []job.Job{{Name: "sh", Argv: []string{"/bin/sh", "-c", *shFlag}, Env: g.env(), Dir: payload, Seconds: 1200}}
+	}
+	if len(m.jobs) == 0 {
+		t.Skip("no job matches -vm.jobs")
+	}
+	m.files["cgrouparchd"] = b.program(t, "cmd/cgrouparchd")
+	for _, pattern := range []string{"deploy/*.toml", "deploy/systemd/*"} {
+		found, _ := filepath.Glob(filepath.Join("..", "..", pattern))
+		for _, file := range found {
+			m.files[path.Join(path.Dir(pattern), filepath.Base(file))] = file
+		}
+	}
+	r := m.run(t, b)
+	t.Logf("%v, %d boots", r.took.Round(100_000_000), r.boots)
+	if r.fault != nil {
+		t.Error(r.fault)
+	}
+	restarts := 0
+	for _, j := range m.jobs {
+		t.Run(j.Name, func(t *testing.T) { r.judge(t, j) })
+		if j.Reboot {
+			restarts++
+		}
+	}
+	if want := 1 + restarts; r.boots != want {
+		t.Errorf("the guest booted %d times, not %d", r.boots, want)
+	}
+	if text := strings.TrimSpace(r.text[""]); text != "" {
+		t.Logf("outside of jobs:\n%s", lastLines(text, 40))
+	}
+	if t.Failed() || *logFlag {
+		t.Logf("end of the console:\n%s", r.tail)
+	}
+}
+
+// testJob compiles a package's tests and says how the guest runs them.
+func (g guest) testJob(t *testing.T, b *builder, bin binary, files map[string]string) job.Job {
+	t.Helper()
+	name := bin.name()
+	if wanted(t, name) {
+		files[name+".test"] = b.tests(t, bin.pkg)
+		addTestdata(t, bin, files)
+	}
+	argv := []string{path.Join(payload, name+".test"), "-test.v", "-test.timeout=0"}
+	if run := cmp.Or(*runFlag, bin.run); run != "" {
+		argv = append(argv, "-test.run="+run)
+	}
+	env := g.env()
+	if bin.all {
+		env = append(env, allEnv+"=1")
+	}
+	return job.Job{Name: name, Argv: argv, Env: env, Dir: path.Join(payload, "pkg", name), Seconds: bin.seconds, Reboot: bin.reboot}
+}
+
+// env tells tests where they are.
+func (g guest) env() []string {
+	env := []string{"CGROUPARCHD_GUEST=" + g.machine.layout, "CGROUPARCHD_BINARY=" + payload + "/cgrouparchd"}
+	if g.machine.image != "" {
+		env = append(env, "CGROUPARCHD_GUEST_SYSTEMD=1")
+	}
+	return env
+}
+
+// addTestdata gives the guest a package's testdata, where the test binary is run as `go test` would run it.
+func addTestdata(t *testing.T, bin binary, files map[string]string) {
+	t.Helper()
+	root := filepath.Join("..", "..", filepath.FromSlash(bin.pkg))
+	found, err := filepath.Glob(filepath.Join(root, "testdata", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range found {
+		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
+			files[path.Join("pkg", bin.name(), "testdata", filepath.Base(file))] = file
+		}
+	}
+}
+
+// judge reports one job.
+func (r result) judge(t *testing.T, j job.Job) {
+	t.Helper()
+	status, ended := r.ended[j.Name]
+	text := r.text[j.Name]
+	switch {
+	case !ended:
+		t.Errorf("it did not end; the last it said:\n%s", lastLines(text, 60))
+	case status == job.StatusTimeout:
+		t.Errorf("not done after %d s; the last it said:\n%s", j.Seconds, lastLines(text, 150))
+	case status != 0:
+		t.Errorf("status %d\n%s", status, lastLines(faults(text), 200))
+	default:
+		t.Log(summary(text))
+	}
+}
+
+var (
+	passed = regexp.MustCompile(`(?m)^--- PASS: `)
+	// skipped is a skip and the line before it, which says why.
+	skipped = regexp.MustCompile(`(?m)^.*\n *--- SKIP: .*`)
+	// wellDone are the lines of -test.v about tests that pass.
+	wellDone = regexp.MustCompile(`(?m)^(=== .*| *--- (PASS|SKIP): .*|PASS)\n`)
+)
+
+// summary counts what passed and names what was skipped, but for tests of other layouts.
+func summary(text string) string {
+	note := fmt.Sprintf("%d tests passed", len(passed.FindAllString(text, -1)))
+	for _, skip := range skipped.FindAllString(text, -1) {
+		if !strings.Contains(skip, ": this guest has ") {
+			note += "\n" + skip
+		}
+	}
+	return note
+}
+
+// faults leaves out what passed.
+func faults(text string) string { return wellDone.ReplaceAllString(text, "") }
+
+func sorted(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,57 @@
+#!/bin/sh
+# Makes the disk of a minimal Debian with systemd in the cache of fetch.sh, unless it is there already and of the same packages.
+#
+#   usage: image.sh [systemd-252.ext4 | systemd-257.ext4]...      (default: systemd-252.ext4)
+#
+# Needs root, and mmdebstrap and mke2fs (fetch.sh installs them).
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+cache=${CGROUPARCHD_VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cgrouparchd-vm}
+packages=systemd,systemd-sysv,dbus,cgroup-tools
+PATH=$PATH:/sbin:/usr/sbin
+
+make_image() {
+	suite=$1 image=$2
+	if [ "$(cat "$image.packages" 2>/dev/null)" = "$suite $packages" ] && [ -e "$image" ]; then
+		return
+	fi
+	echo "image.sh: making $image"
+	work=$(mktemp -d "$cache/image.XXXXXX")
+	trap 'rm -rf "$work"' EXIT
+	"$here/apt.sh" "$suite" sources >"$work/sources.list"
+	# The directories of the manual stay, for alternatives want them; its pages do not.
+	mmdebstrap --quiet --variant=essential --include="$packages" \
+		--aptopt='Acquire::Languages "none"' \
+		--dpkgopt='path-exclude=/usr/share/doc/*' \
+		--dpkgopt='path-exclude=/usr/share/man/*/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' \
+		--customize-hook='
+			set -e
+			rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/* "$1"/var/log/*.log
+			echo vmtest >"$1"/etc/hostname
+			echo "127.0.0.1 localhost vmtest" >"$1"/etc/hosts
+			echo uninitialized >"$1"/etc/machine-id
+			: >"$1"/etc/fstab
+			mkdir -p "$1"/etc/systemd/journald.conf.d
+			printf "[Journal]\nStorage=volatile\n" >"$1"/etc/systemd/journald.conf.d/vmtest.conf
+		' "$suite" "$work/root.tar" - <"$work/sources.list"
+	mkdir "$work/root"
+	tar -C "$work/root" --numeric-owner -xf "$work/root.tar"
+	rm -f "$image" "$image.packages"
+	mke2fs -q -t ext4 -O ^has_journal -m 0 -L root -d "$work/root" "$image" 1G
+	echo "$suite $packages" >"$image.packages"
+	rm -rf "$work" "$cache/apt"
+	trap - EXIT
+}
+
+[ $# != 0 ] || set -- systemd-252.ext4
+for name in "$@"; do
+	case $name in
+	systemd-252.ext4) make_image bookworm "$cache/$name" ;;
+	systemd-257.ext4) make_image trixie "$cache/$name" ;;
+	*)
+		echo "image.sh: what is $name?" >&2
+		exit 2
+		;;
+	esac
+done

@@ -1,0 +1,212 @@
+package vm
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cgrouparch/cgrouparch/test/vm/job"
+)
+
+// machine is what one boot needs.
+type machine struct {
+	kernel  string   // name in the cache
+	image   string   // name in the cache of a distribution's disk; empty: our init is all the user space there is
+	layout  string   // cgroups that init mounts: v1, v2, hybrid; with an image its init decides
+	modules []string // kernel modules, loaded first
+	memory  int      // MiB
+	append  string   // more of the kernel's command line
+	files   map[string]string
+	jobs    []job.Job
+}
+
+// mask are units that a test does not need and that make the boot slow.
+var mask = []string{
+	"systemd-udev-trigger.service", "systemd-udevd.service", "systemd-udevd-kernel.socket", "systemd-udevd-control.socket",
+	"systemd-logind.service", "getty.target", "getty-static.service", "systemd-journal-flush.service", "systemd-update-utmp.service",
+	"systemd-update-utmp-runlevel.service", "systemd-random-seed.service", "systemd-pstore.service", "systemd-firstboot.service",
+	"systemd-machine-id-commit.service", "systemd-binfmt.service", "systemd-remount-fs.service", "e2scrub_reap.service",
+	"timers.target", "systemd-user-sessions.service", "modprobe@configfs.service", "modprobe@drm.service", "modprobe@fuse.service",
+	"modprobe@efi_pstore.service", "modprobe@dm_mod.service", "modprobe@loop.service", "kmod-static-nodes.service",
+	"dev-hugepages.mount", "dev-mqueue.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "sys-kernel-config.mount",
+	"sys-fs-fuse-connections.mount", "proc-sys-fs-binfmt_misc.automount",
+}
+
+// result is what came out of a guest.
+type result struct {
+	ended map[string]int    // status by job
+	text  map[string]string // output by job; "" is what came outside of jobs
+	boots int
+	took  time.Duration
+	fault error // why the run as a whole is void, or nil
+	tail  string
+}
+
+// run boots the machine, lets it run its jobs, and returns when it is off.
+func (m machine) run(t *testing.T, b *builder) result {
+	t.Helper()
+	qemu := tool(t, "qemu-system-x86_64")
+	k := findKernel(t, m.kernel)
+	dir := t.TempDir()
+	initrd := filepath.Join(dir, "initrd")
+	if err := m.pack(t, b, k, initrd); err != nil {
+		t.Fatal(err)
+	}
+	console := filepath.Join(dir, "console")
+	args := []string{
+		"-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc", "-m", fmt.Sprint(m.memory), "-smp", "2",
+		// Emulation in software works wherever the tests run; /dev/kvm opens on hosts where it then boots nothing.
+		// Without cx16, of which QEMU 7.2 sometimes gets the flags wrong: the guest's allocator then falls over (seen on 6.12).
+		"-accel", "tcg,thread=multi", "-cpu", "max,la57=off,cx16=off",
+		"-kernel", k.image, "-initrd", initrd,
+		"-serial", "file:" + console,
+		"-chardev", "stdio,id=out,signal=off", "-serial", "chardev:out",
+	}
+	line := "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check " +
+		"rcupdate.rcu_expedited=1 random.trust_cpu=on psi=1 swapaccount=1 "
+	if m.image == "" {
+		disk := m.makeDisk(t, filepath.Join(dir, "disk"))
+		args = append(args, "-drive", "if=none,id=disk,format=raw,cache=unsafe,file="+disk, "-device", "virtio-blk-pci,drive=disk")
+		line += "vm.layout=" + m.layout + " vm.disk=/dev/vda vm.scheduler=bfq "
+	} else {
+		image := cached(t, m.image, "test/vm/image.sh")
+		args = append(args, "-drive", "if=none,id=root,format=raw,cache=unsafe,snapshot=on,file="+image, "-device", "nvme,drive=root,serial=root")
+		line += "vm.root=/dev/nvme0n1 vm.mask=" + strings.Join(mask, ",") + " systemd.show_status=1 systemd.log_target=console "
+	}
+	if !slices.ContainsFunc(m.jobs, func(j job.Job) bool { return j.Reboot }) {
+		args = append(args, "-no-reboot") // a panic ends the run
+	}
+	args = append(args, "-append", line+m.append)
+
+	// Emulated time passes slower than ours when the machine is busy, so the guest's own limits, which name the job, come first.
+	limit := 3 * time.Minute
+	for _, j := range m.jobs {
+		limit += 2 * time.Duration(j.Seconds) * time.Second
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, qemu, args...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir) // for the snapshot
+	// It dies with the thread that started it (prctl(2)), so that a killed test leaves nothing behind.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var own strings.Builder
+	cmd.Stderr = &own
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r := readGuest(out)
+	err = cmd.Wait()
+	r.took = time.Since(start)
+	switch {
+	case ctx.Err() != nil:
+		r.fault = fmt.Errorf("the guest did not end within %v: %w", limit, context.Cause(ctx))
+	case err != nil:
+		r.fault = fmt.Errorf("qemu: %w: %s", err, own.String())
+	case r.boots == 0:
+		r.fault = errors.New("the guest's user space never came up")
+	}
+	log, _ := os.ReadFile(console)
+	r.tail = lastLines(strings.ReplaceAll(string(log), "\r", ""), 40)
+	return r
+}
+
+// pack writes the initial RAM file system: init, busybox, modules, and the payload with the list of jobs.
+func (m machine) pack(t *testing.T, b *builder, k kernel, name string) error {
+	t.Helper()
+	a, err := createInitramfs(name)
+	if err != nil {
+		return err
+	}
+	tinyInit := b.program(t, "test/vm/init")
+	a.add("/init", tinyInit, 0o755)
+	a.add("/payload/init", tinyInit, 0o755)
+	a.add("/bin/busybox", filepath.Join(cached(t, "busybox", "make vm-kernel"), "bin", "busybox"), 0o755)
+	modules, err := k.load(m.modules...)
+	if err != nil {
+		return err
+	}
+	for i, mod := range modules {
+		a.write(fmt.Sprintf("/modules/%02d-%s.ko", i, mod.name), mod.data, 0o644)
+	}
+	for _, guest := range sorted(m.files) {
+		a.add("/payload/"+guest, m.files[guest], 0o755)
+	}
+	jobs, err := json.Marshal(m.jobs)
+	if err != nil {
+		return err
+	}
+	a.write("/payload/"+job.File, jobs, 0o644)
+	return a.close()
+}
+
+// makeDisk makes an empty ext4 file system.
+func (m machine) makeDisk(t *testing.T, name string) string {
+	t.Helper()
+	if out, err := exec.Command(tool(t, "mke2fs"), "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", name, "64M").CombinedOutput(); err != nil {
+		t.Fatalf("mke2fs: %v: %s", err, out)
+	}
+	return name
+}
+
+// readGuest sorts the guest's output by job until it ends.
+func readGuest(out io.Reader) result {
+	r := result{ended: map[string]int{}, text: map[string]string{}}
+	text := map[string]*strings.Builder{}
+	current := ""
+	lines := bufio.NewReader(out)
+	for {
+		line, err := lines.ReadString('\n')
+		line = strings.TrimRight(line, "\r\n")
+		e, isMark := job.ParseEvent(line)
+		switch {
+		case isMark && e.Kind == "boot":
+			r.boots++
+		case isMark && e.Kind == "begin":
+			current = e.Name
+		case isMark && e.Kind == "end":
+			r.ended[e.Name], current = e.Status, ""
+		case isMark: // a note of init's own
+			line = "init: " + e.Name
+			fallthrough
+		case line != "" || err == nil:
+			if text[current] == nil {
+				text[current] = &strings.Builder{}
+			}
+			fmt.Fprintln(text[current], line)
+		}
+		if *logFlag && line != "" {
+			fmt.Println(line)
+		}
+		if err != nil {
+			break
+		}
+	}
+	for name, b := range text {
+		r.text[name] = b.String()
+	}
+	return r
+}
+
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
