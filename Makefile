@@ -80,6 +80,7 @@ install: build completions ## into DESTDIR: binary, completions, reference confi
 	install -D -m 0644 deploy/cgrouparchd.toml $(datadir)/doc/cgrouparchd/cgrouparchd.toml
 	test -e $(confdir)/cgrouparchd.toml || install -D -m 0640 deploy/cgrouparchd.toml $(confdir)/cgrouparchd.toml
 	for unit in $(wildcard deploy/systemd/*.service); do install -D -m 0644 "$$unit" "$(unitdir)/$${unit##*/}"; done
+	install -D -m 0755 deploy/systemd/cgrouparchd-generator $(DESTDIR)$(PREFIX)/lib/systemd/system-generators/cgrouparchd-generator
 
 clean: ## remove bin
 	rm -rf bin

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+	"github.com/cgrouparch/cgrouparch/internal/reconcile"
 	"github.com/cgrouparch/cgrouparch/internal/zkconf"
 )
 
@@ -44,9 +45,9 @@ is 1.`,
 			if err != nil {
 				return failed(err)
 			}
-			mounted := func(subsystem string) bool { return layout.Hierarchy(subsystem) != nil }
+			desired := reconcile.Compile(doc, reconcile.HostOf(layout), reconcile.Options{Root: strings.Trim(root, "/")})
 			return failed(a.printArguments(names, func(name string) (string, error) {
-				return cgexecArgument(doc, root, name, mounted)
+				return cgexecArgument(doc, name, desired.Home)
 			}))
 		},
 	}
@@ -79,8 +80,14 @@ func (a *app) printArguments(names []string, argument func(string) (string, erro
 	return errors.Join(errs...)
 }
 
-// cgexecArgument finds a cgroup by path or name in every mounted subsystem.
-func cgexecArgument(doc *zkconf.Document, root, name string, mounted func(subsystem string) bool) (string, error) {
+// cgexecArgument finds a cgroup by path or name in every subsystem of this host.
+// home says where the processes of a subsystem's cgroup are, relative to the
+// mount; ok is false where the subsystem cannot be used.
+func cgexecArgument(doc *zkconf.Document, name string, home func(subsystem, path string) (dir string, ok bool)) (string, error) {
+	mounted := func(subsystem string) bool {
+		_, ok := home(subsystem, "")
+		return ok
+	}
 	typed := name
 	name = strings.Trim(name, "/")
 	pathOnly := strings.HasPrefix(typed, "/") // a slash makes it a path, though a path needs none
@@ -113,7 +120,8 @@ func cgexecArgument(doc *zkconf.Document, root, name string, mounted func(subsys
 		default:
 			continue
 		}
-		args = append(args, "-g "+subsystem+":"+strings.Trim(path.Join(root, p), "/"))
+		dir, _ := home(subsystem, p)
+		args = append(args, "-g "+subsystem+":"+dir)
 	}
 	if len(args) == 0 && elsewhere != "" {
 		return "", fmt.Errorf("%s: is in subsystem %s only, which is not mounted on this host", name, elsewhere)

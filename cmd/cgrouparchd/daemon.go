@@ -74,6 +74,10 @@ type daemon struct {
 	writer     *account.Writer // nil without Redis
 	service    *account.Service
 	listener   net.Listener
+	notifier   *notifier
+
+	// Signs of life of the tasks without which the daemon is of no use.
+	reconciling, sampling *pulse
 
 	snapshot atomic.Pointer[reconcile.Snapshot]
 	cgroups  chan []pidfiles.Cgroup // capacity 1, newest wins: for the pid file command
@@ -82,14 +86,14 @@ type daemon struct {
 }
 
 // newReconciler opens the host's hierarchies.
-func newReconciler(c *config.Config, root string, log *zap.Logger, source zkconf.Source, files *pidfiles.Source, published func(*reconcile.Snapshot)) (*reconcile.Reconciler, error) {
+func newReconciler(c *config.Config, root string, log *zap.Logger, source zkconf.Source, files *pidfiles.Source, published func(*reconcile.Snapshot), beat func()) (*reconcile.Reconciler, error) {
 	shield, err := reconcile.NewShield(c.ProtectedCgroup, c.ProtectSystemCgroups)
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}
 	return reconcile.New(reconcile.Config{
 		CgroupDir: c.CgroupDir, Root: root, StateDir: c.StateDir, Origin: source.Origin, Shield: shield, ArmDisks: c.BlkioArmDisks,
-		Interval: c.TasksUpdateInterval, PidFiles: files, Log: log.Named("reconcile"), Published: published,
+		Interval: c.TasksUpdateInterval, PidFiles: files, Log: log.Named("reconcile"), Published: published, Beat: beat,
 	})
 }
 
@@ -101,6 +105,8 @@ func newPidFiles(c *config.Config, log *zap.Logger) *pidfiles.Source {
 
 func newDaemon(c *config.Config, log *zap.Logger) (*daemon, error) {
 	d := &daemon{config: c, log: log, cgroups: make(chan []pidfiles.Cgroup, 1), watching: make(chan struct{})}
+	d.reconciling = newPulse("reconciler", 2*c.TasksUpdateInterval+reconcilerSilence)
+	d.sampling = newPulse("sampler", samplerSilence)
 	d.source = newSource(c, log)
 	d.pidFiles = newPidFiles(c, log)
 	d.pidWatch = pidfiles.NewWatch(log.Named("pid_files"))
@@ -108,7 +114,7 @@ func newDaemon(c *config.Config, log *zap.Logger) (*daemon, error) {
 	if d.root, err = resolveRoot(c); err != nil {
 		return nil, err
 	}
-	if d.reconciler, err = newReconciler(c, d.root, log, d.source, d.pidFiles, d.published); err != nil {
+	if d.reconciler, err = newReconciler(c, d.root, log, d.source, d.pidFiles, d.published, d.reconciling.beat); err != nil {
 		return nil, err
 	}
 	d.layout = d.reconciler.Layout()
@@ -116,8 +122,11 @@ func newDaemon(c *config.Config, log *zap.Logger) (*daemon, error) {
 	if err := d.accounting(); err != nil {
 		return nil, err
 	}
-	d.listener, err = wsapi.Listen(c.CommunicateIP.String(), c.CommunicatePort)
-	return d, err
+	if d.listener, err = wsapi.Listen(c.CommunicateIP.String(), c.CommunicatePort); err != nil {
+		return nil, err
+	}
+	d.notifier = newNotifier(log.Named("systemd"), d.summary, d.reconciling, d.sampling)
+	return d, nil
 }
 
 func (d *daemon) accounting() (err error) {
@@ -138,7 +147,7 @@ func (d *daemon) accounting() (err error) {
 	if d.writer != nil {
 		done = d.writer.Wake
 	}
-	d.sampler = account.NewSampler(account.SamplerOptions{Ring: d.ring, Log: d.log.Named("sampler"), MaxOpen: raiseFileLimit(), SlotDone: done})
+	d.sampler = account.NewSampler(account.SamplerOptions{Ring: d.ring, Log: d.log.Named("sampler"), MaxOpen: raiseFileLimit(), SlotDone: done, Beat: d.sampling.beat})
 	d.service = account.NewService(account.ServiceOptions{Ring: d.ring, Writer: d.writer})
 	return nil
 }
@@ -171,6 +180,7 @@ func (d *daemon) tasks() []task {
 		{"pid file watch", func(ctx context.Context) error { return d.pidWatch.Run(ctx, d.reconciler.Placed) }},
 		{"sampler", d.sampler.Run},
 		{"api", d.serve},
+		{"service manager", d.notifier.run},
 	}
 	if len(d.config.GetCgroupPidFile) > 0 {
 		tasks = append(tasks, task{"pid file command", d.askPidFiles})
@@ -186,7 +196,6 @@ func (d *daemon) run(ctx context.Context) error {
 	if err := publishRoot(d.config, d.root); err != nil {
 		d.log.Warn("cgroup_root not published, so that other commands have to guess it", zap.Error(err))
 	}
-	defer withdrawRoot()
 	d.log.Info("started", zap.String("version", version), zap.String("cgroup_root", d.root), zap.Stringer("address", d.listener.Addr()),
 		zap.Stringer("source", d.source.Origin()))
 	err := runTasks(ctx, d.tasks())

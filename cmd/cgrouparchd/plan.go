@@ -3,18 +3,26 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
+
+	"github.com/cgrouparch/cgrouparch/internal/reconcile"
 )
 
 func (a *app) planCommand() *cobra.Command {
+	var explain bool
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what run would change now, changing nothing",
 		Long: `Show what run would change now, one step a line, in the order in which it would
 happen, changing nothing. Faults of the host go to standard error. Exit status 3
-means that there is something to do, 0 that there is nothing.`,
+means that there is something to do, 0 that there is nothing.
+
+With --explain: show what each setting of the document becomes on this host
+instead: the control file, its value, and by how much rounding misses what was
+asked.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.loadWithSource()
@@ -30,7 +38,7 @@ means that there is something to do, 0 that there is nothing.`,
 				return failed(err)
 			}
 			files := newPidFiles(c, zap.NewNop())
-			r, err := newReconciler(c, root, newLog(c, a.stderr), source, files, nil)
+			r, err := newReconciler(c, root, newLog(c, a.stderr), source, files, nil, nil)
 			if err != nil {
 				return failed(err)
 			}
@@ -45,9 +53,13 @@ means that there is something to do, 0 that there is nothing.`,
 				for _, s := range plan {
 					steps = append(steps, s.String())
 				}
-				err = json.NewEncoder(a.stdout).Encode(map[string]any{"version": doc.Version, "steps": steps, "faults": orEmpty(faults)})
+				answer := map[string]any{"version": doc.Version, "steps": steps, "faults": orEmpty(faults)}
+				if explain {
+					answer["translation"] = r.Explain()
+				}
+				err = json.NewEncoder(a.stdout).Encode(answer)
 			} else {
-				_, err = fmt.Fprint(a.stdout, plan)
+				_, err = fmt.Fprint(a.stdout, planText(plan, r.Explain(), explain))
 				for _, f := range faults {
 					fmt.Fprintln(a.stderr, f)
 				}
@@ -58,5 +70,17 @@ means that there is something to do, 0 that there is nothing.`,
 			return failed(err)
 		},
 	}
+	cmd.Flags().BoolVar(&explain, "explain", false, "show what each setting becomes on this host")
 	return cmd
+}
+
+func planText(plan reconcile.Plan, translation []reconcile.Explanation, explain bool) string {
+	if !explain {
+		return plan.String()
+	}
+	var b strings.Builder
+	for _, e := range translation {
+		fmt.Fprintln(&b, e)
+	}
+	return b.String()
 }

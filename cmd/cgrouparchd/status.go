@@ -1,9 +1,7 @@
 package main
 
 import (
-	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/account"
@@ -94,11 +92,11 @@ func (d *daemon) members(snap *reconcile.Snapshot) map[string]map[string][]int {
 	out := map[string]map[string][]int{}
 	for _, c := range snap.Cgroups {
 		for _, subsystem := range c.Subsystems {
-			h := snap.Layout.Hierarchy(subsystem)
-			if h == nil {
+			t := snap.Tree(subsystem)
+			if t == nil {
 				continue
 			}
-			pids, err := h.Procs(path.Join(strings.Trim(d.root, "/"), c.Path), []int{})
+			pids, err := snap.Hierarchies[t.Hierarchy].Procs(t.Full(t.HomeOf(c.Path)), []int{})
 			if err != nil {
 				continue // a host fault says why, if it lasts
 			}

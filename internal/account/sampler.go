@@ -23,6 +23,9 @@ type SamplerOptions struct {
 	// SlotDone, if set, is called after each new slot, on the sampler's goroutine.
 	// It must not block.
 	SlotDone func()
+	// Beat, if set, is called about once a second on the sampler's goroutine,
+	// whether there is a slot or not: a sign of life. It must not block.
+	Beat func()
 	// Now is the wall clock; nil: time.Now. For tests: only an injected clock can
 	// be stepped back.
 	Now func() time.Time
@@ -39,6 +42,7 @@ type Sampler struct {
 	ring     *Ring
 	log      *zap.Logger
 	slotDone func()
+	beat     func()
 	now      func() time.Time
 
 	mail atomic.Pointer[Target]
@@ -85,7 +89,7 @@ const (
 // NewSampler makes a sampler; Run starts it.
 func NewSampler(o SamplerOptions) *Sampler {
 	s := &Sampler{
-		ring: o.Ring, log: o.Log, slotDone: o.SlotDone, now: o.Now,
+		ring: o.Ring, log: o.Log, slotDone: o.SlotDone, beat: o.Beat, now: o.Now,
 		wake:   make(chan struct{}, 1),
 		meters: meters{kernel: realKernel{}, limit: o.MaxOpen},
 	}
@@ -97,6 +101,9 @@ func NewSampler(o SamplerOptions) *Sampler {
 	}
 	if s.slotDone == nil {
 		s.slotDone = func() {}
+	}
+	if s.beat == nil {
+		s.beat = func() {}
 	}
 	if s.meters.limit <= 0 {
 		s.meters.limit = defaultMaxOpen
@@ -127,6 +134,7 @@ func (s *Sampler) Run(ctx context.Context) error {
 	timer := time.NewTimer(untilNextSecond(s.now()))
 	defer timer.Stop()
 	for {
+		s.beat()
 		select {
 		case <-ctx.Done():
 			return nil

@@ -248,6 +248,23 @@ func TestSamplerSlotDone(t *testing.T) {
 	})
 }
 
+// TestSamplerBeat: the sampler shows that it lives before there is anything to
+// sample, too.
+func TestSamplerBeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		beats := 0
+		s := testSampler(newFakeKernel(), NewRing(10), SamplerOptions{Beat: func() { beats++ }})
+		ctx, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond)
+		defer cancel()
+		if err := s.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if beats != 4 {
+			t.Errorf("%d beats in 3.5 s, want one at the start and one each second", beats)
+		}
+	})
+}
+
 // TestSamplerTargets: a new target takes over what is open, and closes the rest.
 func TestSamplerTargets(t *testing.T) {
 	k := newFakeKernel()

@@ -1,18 +1,198 @@
 package cgfs
 
-// cpu: Documentation/scheduler/sched-design-CFS.rst and sched-bwc.rst.
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// cpu: Documentation/scheduler/sched-design-CFS.rst, sched-bwc.rst and
+// sched-rt-group.rst; cgroup-v2.rst, "CPU Interface Files".
 // cpuacct: Documentation/admin-guide/cgroup-v1/cpuacct.rst; cpuacct.usage is
 // cumulative nanoseconds of the cgroup and all below it. It is a file of the
 // cpuacct controller, so it is not in the cpu hierarchy when the two are mounted
 // apart.
 
-var cpuUsage = Usage{Kind: UsageNumber, Key: "usage", Files: []string{"cpuacct.usage"}, ParseNumber: ParseNumber}
+var (
+	cpuUsage     = Usage{Kind: UsageNumber, Key: "usage", Files: []string{"cpuacct.usage"}, ParseNumber: ParseNumber}
+	cpuStatUsage = Usage{Kind: UsageNumber, Key: "usage", Files: []string{"cpu.stat"}, ParseNumber: ParseCPUStat}
+)
+
+const (
+	noRealTime = "v2 has no CPU budgets for real-time processes"
+
+	// The kernel's bounds (kernel/sched/core.c): a quota of 1 ms at least and
+	// below 2^44 us, a period of 1 ms to 1 s.
+	minQuota, maxQuota   = 1000, 1<<44 - 1
+	minPeriod, maxPeriod = 1000, 1000000
+	defaultPeriod        = "100000"
+	maxRealTimePeriod    = math.MaxInt32
+)
+
+var (
+	cpuShares = []File{file("cpu.shares")}
+	cpuWeight = File{Name: "cpu.weight", Note: "share × 100 / 1024, or scaled to keep the ratios of siblings"}
+	cpuMax    = []File{{Name: "cpu.max", limit: Bandwidth, Note: "`QUOTA PERIOD` in one write"}}
+)
 
 var cpuSettings = []Setting{
 	{
-		Subsystem: "cpu", Key: "share", Doc: "weight of the cgroup's CPU time against its siblings",
-		Integer: &Integer{Min: 2, Max: 262144, Clamp: true},
-		Given:   "1024",
-		V1:      []File{{Name: "cpu.shares", Default: "1024", Probe: "cpu.shares"}},
+		Key: "share", Thing: "weight", Doc: "weight of the cgroup's CPU time against its siblings",
+		Value: clamped(2, 262144), Given: "1024", Default: "1024",
+		V1: cpuShares, V2: []File{weighed(cpuWeight, perShare)}, on1: unlessIdle, on2: unlessIdle,
 	},
+	{
+		Key: "shares", Thing: "weight", Doc: "the same as `share`",
+		Value: clamped(2, 262144), Default: "1024",
+		V1: cpuShares, V2: []File{weighed(cpuWeight, perShare)}, on1: unlessIdle, on2: unlessIdle,
+	},
+	{
+		Key: "weight", Thing: "weight", Doc: "the same weight in the units of v2: 100 is a share of 1024",
+		Value: integer(1, 10000), Default: "100",
+		V1:  []File{{Name: "cpu.shares", Probe: "cpu.shares", Note: "× 1024 / 100", spell: weightToShares}},
+		V2:  []File{weighed(cpuWeight, perWeight)},
+		on1: unlessIdle, on2: unlessIdle,
+	},
+	{
+		Key: "idle", Thing: "idle", Doc: "1: runs only while nothing else wants the CPU; its weight counts for nothing then",
+		Value: boolean(), Default: "0",
+		V1: []File{file("cpu.idle")}, V2: []File{file("cpu.idle")},
+	},
+	{
+		Key: "cfs_quota_us", Thing: "bandwidth/quota", Doc: "CPU time that it may use in each period, in µs; 200000 of 100000 are two CPUs",
+		Value: limit(minQuota, maxQuota), Default: Unlimited,
+		V1: []File{{Name: "cpu.cfs_quota_us", Probe: "cpu.cfs_quota_us", limit: Ceiling, Note: "-1: no limit", spell: minusOne}},
+		V2: cpuMax, on2: quotaAndPeriod,
+	},
+	{
+		Key: "cfs_period_us", Thing: "bandwidth/period", Doc: "the period of `cfs_quota_us`, in µs",
+		Value: integer(minPeriod, maxPeriod), Default: defaultPeriod,
+		V1: []File{{Name: "cpu.cfs_period_us", Probe: "cpu.cfs_period_us", limit: Interval}},
+		V2: cpuMax, on2: quotaAndPeriod,
+	},
+	{
+		Key: "max", Thing: "bandwidth", Doc: "quota and period in the form of v2: `\"50000 100000\"`; the period may be left out",
+		Value: bandwidthValue(), Default: Unlimited + " " + defaultPeriod,
+		V1: []File{
+			{Name: "cpu.cfs_quota_us", Probe: "cpu.cfs_quota_us", limit: Ceiling, Note: "first number; -1: no limit", spell: minusOne},
+			{Name: "cpu.cfs_period_us", Probe: "cpu.cfs_period_us", limit: Interval, Note: "second number"},
+		},
+		V2: cpuMax, on1: bandwidthInTwo,
+	},
+	{
+		Key: "cfs_burst_us", Thing: "burst", Doc: "unused quota that may be saved up, in µs; at most the quota",
+		Value: integer(0, maxQuota), Default: "0", V1: burst1, V2: burst2, on1: burstOfQuota, on2: burstOfQuota,
+	},
+	{
+		Key: "max_burst", Thing: "burst", Doc: "the same as `cfs_burst_us`",
+		Value: integer(0, maxQuota), Default: "0", V1: burst1, V2: burst2, on1: burstOfQuota, on2: burstOfQuota,
+	},
+	{
+		Key: "rt_runtime_us", Thing: "rt/runtime", Doc: "CPU time that its real-time processes may use in each period, in µs; -1: no limit",
+		Value: integer(-1, math.MaxInt64), Default: "0",
+		V1: []File{{Name: "cpu.rt_runtime_us", Probe: "cpu.rt_runtime_us", limit: Ceiling, level: 1}}, NoV2: noRealTime,
+	},
+	{
+		Key: "rt_period_us", Thing: "rt/period", Doc: "the period of `rt_runtime_us`, in µs",
+		Value: integer(1, maxRealTimePeriod), Default: "1000000",
+		V1: []File{{Name: "cpu.rt_period_us", Probe: "cpu.rt_period_us", limit: Interval}}, NoV2: noRealTime,
+	},
+}
+
+var (
+	burst1 = []File{{Name: "cpu.cfs_burst_us", Probe: "cpu.cfs_burst_us", limit: Ceiling, level: 1}}
+	burst2 = []File{{Name: "cpu.max.burst", limit: Ceiling, level: 1}}
+)
+
+// A share of 1024 and a weight of 100 mean the same. Both are counted in units
+// that hold them exactly.
+const (
+	perShare     = 25
+	perWeight    = 256
+	defaultShare = 1024 * perShare
+)
+
+// weighed is the file cpu.weight for values of so many units each.
+func weighed(f File, units uint64) File {
+	f.weigh = func(text string) *Weight {
+		n, _ := strconv.ParseUint(text, 10, 64) // canonical
+		return &Weight{Share: n * units, DefaultShare: defaultShare, Min: 1, Max: 10000, Default: 100}
+	}
+	return f
+}
+
+// weightToShares rounds to the nearest share.
+func weightToShares(text string, _ Caps) (string, string) {
+	n, _ := strconv.ParseUint(text, 10, 64) // canonical
+	shares := strconv.FormatUint(max((n*perWeight+perShare/2)/perShare, 2), 10)
+	return shares, shares
+}
+
+// unlessIdle writes a weight, which the kernel refuses for an idle cgroup.
+func unlessIdle(t *translation, s *Setting, text string) {
+	if t.conf["idle"] != "1" {
+		plain(t, s, text)
+	}
+}
+
+// bandwidthValue takes what cpu.max takes.
+func bandwidthValue() Value {
+	quota, period := limit(minQuota, maxQuota), integer(minPeriod, maxPeriod)
+	return plainly("`\"QUOTA PERIOD\"`, or QUOTA alone, which may be `\"max\"`", func(value any) (string, error) {
+		var second any = defaultPeriod
+		if s, ok := value.(string); ok {
+			first, rest, two := strings.Cut(s, " ")
+			value = first
+			if two {
+				second = rest
+			}
+		}
+		q, _, err := quota.parse(value)
+		if err != nil {
+			return "", err
+		}
+		p, _, err := period.parse(second)
+		return q + " " + p, err
+	})
+}
+
+// quotaAndPeriod writes cpu.max once for both settings.
+func quotaAndPeriod(t *translation, s *Setting, _ string) {
+	if !t.once("cpu.max") {
+		return
+	}
+	f, ok := t.pick(s)
+	if !ok {
+		return
+	}
+	w := Write{File: f.Name, Limit: f.limit, Text: either(t.conf["cfs_quota_us"], Unlimited) + " " + either(t.conf["cfs_period_us"], defaultPeriod)}
+	for _, key := range []string{"cfs_quota_us", "cfs_period_us"} {
+		if t.conf[key] != "" {
+			w.Keys = append(w.Keys, key)
+		}
+	}
+	w.ID, w.Want = w.Keys[0], w.Text
+	t.writes = append(t.writes, w)
+}
+
+// bandwidthInTwo writes quota and period apart.
+func bandwidthInTwo(t *translation, s *Setting, text string) {
+	quota, period, _ := strings.Cut(text, " ")
+	if _, ok := t.pick(s); ok {
+		t.write(s, s.V1[0], quota)
+		t.write(s, s.V1[1], period)
+	}
+}
+
+// burstOfQuota writes the burst, which the kernel refuses when it is more than
+// the quota.
+func burstOfQuota(t *translation, s *Setting, text string) {
+	quota, _, _ := strings.Cut(t.conf["max"], " ")
+	quota = either(t.conf["cfs_quota_us"], either(quota, Unlimited))
+	q, _ := ceiling(quota)
+	if b, _ := ceiling(text); b > q {
+		t.fault(s.Key, "a burst of "+text+" is more than the quota of "+quota)
+		return
+	}
+	plain(t, s, text)
 }

@@ -60,7 +60,8 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() []error {
 	var errno unix.Errno
 	if errors.As(e.Err, &errno) {
-		if s, ok := sentinels[errno]; ok {
+		// A write may be refused for a device that is not there; the cgroup is.
+		if s, ok := sentinels[errno]; ok && !(e.Op == "write" && errno == unix.ENODEV) {
 			return []error{s, errno}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -38,12 +39,16 @@ func descriptors() int {
 // kernel opens a real v1 hierarchy and makes a throw-away cgroup in it.
 func kernel(t *testing.T, subsystem string) (h *Hierarchy, root string) {
 	t.Helper()
-	h, err := OpenHierarchy(filepath.Join("/sys/fs/cgroup", subsystem))
+	// Where controllers are mounted together their own names are links.
+	dir, err := filepath.EvalSymlinks(filepath.Join("/sys/fs/cgroup", subsystem))
+	if err == nil {
+		h, err = OpenHierarchy(dir)
+	}
 	if err == nil && h.Version() != 1 {
 		_ = h.Close()
 		err = errors.New("not a v1 hierarchy")
 	}
-	root = fmt.Sprintf("cgatest-%d-%s", os.Getpid(), t.Name())
+	root = fmt.Sprintf("cgatest-%d-%s", os.Getpid(), strings.ReplaceAll(t.Name(), "/", "-"))
 	if err == nil {
 		t.Cleanup(func() { _ = h.Close() })
 		err = h.Mkdir(root)

@@ -3,6 +3,7 @@ package cgfs
 import (
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -91,25 +92,74 @@ func (l *Layout) Hierarchy(subsystem string) *Hierarchy {
 	return nil
 }
 
-// OnV2 says whether a subsystem is available here on the unified hierarchy only.
-func (l *Layout) OnV2(subsystem string) bool {
-	for _, h := range l.hierarchies {
-		if h.Version() == 2 && slices.Contains(h.mount.Subsystems, v2Controller(subsystem)) {
-			return l.Hierarchy(subsystem) == nil
+// Subsystems are those of the document that live in h: the controllers of a v1
+// hierarchy, and on the unified one what v1 does not have here.
+func (l *Layout) Subsystems(h *Hierarchy) []string {
+	if h.Version() == 1 {
+		return h.Subsystems()
+	}
+	var out []string
+	for _, s := range append([]string{"cpuacct", "freezer"}, h.mount.Subsystems...) {
+		if s == "io" {
+			s = "blkio"
+		}
+		if l.Hierarchy(s) == nil {
+			out = append(out, s)
 		}
 	}
-	return false
+	return out
 }
 
-// v2Controller is what v2 calls a subsystem of the document.
-func v2Controller(subsystem string) string {
-	switch subsystem {
-	case "blkio":
-		return "io"
-	case "cpuacct":
-		return "cpu"
+// OnV2 says whether a subsystem is to be had here on the unified hierarchy only.
+func (l *Layout) OnV2(subsystem string) bool {
+	h := l.unified()
+	return h != nil && slices.Contains(l.Subsystems(h), subsystem)
+}
+
+// Caps is what the settings table must know of this host for a subsystem.
+func (l *Layout) Caps(subsystem string) Caps {
+	if h := l.Hierarchy(subsystem); h != nil {
+		return Caps{Version: 1, Has: func(probe string) bool { return h.Exists("", probe) }}
 	}
-	return subsystem
+	h := l.unified()
+	if h == nil {
+		return Caps{Version: 1, Has: func(string) bool { return false }}
+	}
+	witness, found := h.witness("", Controller(subsystem), new(int))
+	return Caps{Version: 2, Has: func(file string) bool {
+		switch {
+		case strings.HasPrefix(file, "cgroup."):
+			return true
+		case found:
+			return h.Exists(witness, file)
+		}
+		// No cgroup has the controller yet. All of its files come with the kernel,
+		// but BFQ's with a module.
+		_, err := os.Stat("/sys/module/bfq")
+		return file != "io.bfq.weight" || err == nil
+	}}
+}
+
+// witness finds a cgroup that has a controller's files, among the first few
+// hundred.
+func (h *Hierarchy) witness(dir, controller string, seen *int) (string, bool) {
+	if *seen++; controller == "" || *seen > 300 {
+		return "", false
+	}
+	children, _ := h.Children(dir)
+	if len(children) == 0 {
+		return "", false
+	}
+	enabled, err := h.Read(dir, "cgroup.subtree_control")
+	if err == nil && slices.Contains(strings.Fields(enabled), controller) {
+		return path.Join(dir, children[0]), true
+	}
+	for _, name := range children {
+		if at, ok := h.witness(path.Join(dir, name), controller, seen); ok {
+			return at, true
+		}
+	}
+	return "", false
 }
 
 // Usage says how the usage of a subsystem is read here and in which hierarchy.
@@ -119,24 +169,21 @@ func (l *Layout) Usage(subsystem string) (*Hierarchy, Usage) {
 	if !ok {
 		return nil, Usage{}
 	}
-	h := l.Hierarchy(u.subsystem)
-	if h == nil {
-		return nil, Usage{}
+	if h := l.Hierarchy(u.subsystem); h != nil {
+		return h, u.v1
 	}
-	return h, u.Usage
+	if h := l.unified(); h != nil && l.OnV2(subsystem) {
+		return h, u.v2
+	}
+	return nil, Usage{}
 }
 
-// FileOf finds the control file that this kernel has for a setting. ok is false
-// when it has none, or the subsystem is not mounted.
-func (l *Layout) FileOf(s *Setting) (f File, ok bool) {
-	h := l.Hierarchy(s.Subsystem)
-	if h == nil {
-		return File{}, false
-	}
-	for _, f := range s.V1 {
-		if h.Exists("", f.Probe) {
-			return f, true
+// unified is the v2 hierarchy, nil for none.
+func (l *Layout) unified() *Hierarchy {
+	for _, h := range l.hierarchies {
+		if h.Version() == 2 {
+			return h
 		}
 	}
-	return File{}, false
+	return nil
 }

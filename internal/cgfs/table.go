@@ -1,48 +1,100 @@
 package cgfs
 
 import (
-	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 )
 
 // Setting is one row of the settings table: what the document calls it, which
-// values it takes, and which file of which cgroup version it is written to.
+// values it takes, and which file of either cgroup version it becomes.
 type Setting struct {
 	Subsystem string // as in the document: "cpu"
 	Key       string // as in the document: "share"
-	Doc       string // one line for people
-	Integer   *Integer
-	// Given is the value when the document has `conf` without this key; "" for
+	// Thing is what the setting sets. Settings with the same thing are names for
+	// one thing; "throttle/rbps" is a part of "throttle".
+	Thing string
+	Doc   string // one line for people
+	Value Value
+	// Given is the value when the document has `conf` without this thing; "" for
 	// none.
 	Given string
-	// V1 are the v1 files it may have, in order of preference: the first that this
-	// kernel has is used.
-	V1 []File
+	// Default is the value that takes the setting back: what a new cgroup has.
+	// TextDefault where each file has its own.
+	Default string
+	// V1 and V2 are the files it may have, in order of preference: the first that
+	// this kernel has is used.
+	V1, V2 []File
+	// NoV1 and NoV2 say in plain words why it cannot be done there; "" where it can.
+	NoV1, NoV2 string
+	// Always is the value that every cgroup has on the version that has no such
+	// setting: asking for it there is no fault.
+	Always string
+
+	// on1 and on2 write the setting where one file with one value is not enough.
+	on1, on2 recipe
 }
 
 // File is a control file of a setting.
 type File struct {
-	Name    string
-	Default string // what a new cgroup has
-	// Probe is a file of the hierarchy's root that exists exactly when this kernel
-	// has the file in the cgroups below (a root lacks many files of its own).
+	Name string
+	// Probe is a file of a v1 hierarchy's root that exists exactly when this kernel
+	// has the file in the cgroups below (a root lacks many files of its own); "":
+	// every kernel with the controller has it.
 	Probe string
+	// From is the file that shows the value, "" for Name.
+	From string
+	// Default is what a new cgroup has, where the setting's own is TextDefault.
+	Default string
+	// Note says in a few words how the value is converted; "": as it is.
+	Note string
+
+	form  Form
+	limit Limit
+	level int
+	// spell turns the canonical text into what is written and what is read back;
+	// nil: as it is.
+	spell func(text string, caps Caps) (text1, want string)
+	// weigh gives the weight of a canonical text; nil: not a weight that is scaled.
+	weigh func(text string) *Weight
 }
 
-// Integer is the range of a whole-number setting.
-type Integer struct {
-	Min, Max int64
-	// Clamp: zero and positive values outside the range are taken to its ends with
-	// a warning, as the kernel does; otherwise they are document faults.
-	Clamp bool
-}
+// file is a control file that every root has which has it below.
+func file(name string) File { return File{Name: name, Probe: name} }
+
+// TextDefault is the canonical text that stands for "what a new cgroup has".
+const TextDefault = "default"
 
 // settings is the whole table, one slice a controller.
-var settings = slices.Concat(cpuSettings, blkioSettings)
+var settings = slices.Concat(
+	of("blkio", blkioSettings),
+	of("cpu", cpuSettings),
+	of("cpuset", cpusetSettings),
+	of("freezer", freezerSettings),
+	of("hugetlb", hugetlbSettings),
+	of("memory", memorySettings),
+	of("net_cls", netClsSettings),
+	of("net_prio", netPrioSettings),
+	of("pids", pidsSettings),
+)
+
+func of(subsystem string, rows []Setting) []Setting {
+	for i := range rows {
+		rows[i].Subsystem = subsystem
+	}
+	return rows
+}
+
+type settingName struct{ subsystem, key string }
+
+// index finds rows by name; the table never changes.
+var index = func() map[settingName]*Setting {
+	m := make(map[settingName]*Setting, len(settings))
+	for i := range settings {
+		m[settingName{settings[i].Subsystem, settings[i].Key}] = &settings[i]
+	}
+	return m
+}()
 
 // Settings lists the table's rows, sorted by subsystem and key.
 func Settings() []*Setting {
@@ -58,20 +110,16 @@ func Settings() []*Setting {
 
 // LookupSetting finds the row of a setting.
 func LookupSetting(subsystem, key string) (*Setting, bool) {
-	for i := range settings {
-		if s := &settings[i]; s.Subsystem == subsystem && s.Key == key {
-			return s, true
-		}
-	}
-	return nil, false
+	s, ok := index[settingName{subsystem, key}]
+	return s, ok
 }
 
 // Defaults are the settings that a cgroup of the subsystem has whenever the
-// document gives it a `conf`.
+// document gives it a `conf` that does not name the same thing (see [SameThing]).
 func Defaults(subsystem string) map[string]string {
 	out := map[string]string{}
-	for _, s := range settings {
-		if s.Subsystem == subsystem && s.Given != "" {
+	for i := range settings {
+		if s := &settings[i]; s.Subsystem == subsystem && s.Given != "" {
 			out[s.Key] = s.Given
 		}
 	}
@@ -82,102 +130,64 @@ func Defaults(subsystem string) map[string]string {
 // map[string]any) into the setting's canonical text. The warning is not empty
 // when the value was clamped. The error says what is wrong with the value on
 // every host.
-func (s *Setting) Parse(value any) (text, warning string, err error) {
-	n, err := wholeNumber(value)
-	if err != nil {
-		return "", "", err
-	}
-	r := s.Integer
-	switch {
-	case r.Clamp && n >= 0 && n < r.Min:
-		return strconv.FormatInt(r.Min, 10), fmt.Sprintf("%d raised to %d, as the kernel does", n, r.Min), nil
-	case r.Clamp && n > r.Max:
-		return strconv.FormatInt(r.Max, 10), fmt.Sprintf("%d lowered to %d, as the kernel does", n, r.Max), nil
-	case n < r.Min || n > r.Max:
-		return "", "", fmt.Errorf("out of range %d to %d: %d", r.Min, r.Max, n)
-	}
-	return strconv.FormatInt(n, 10), "", nil
+func (s *Setting) Parse(value any) (text, warning string, err error) { return s.Value.parse(value) }
+
+// SameThing says whether two settings of a subsystem set the same thing, or one
+// of them a part of what the other sets: `share` and `weight`.
+func SameThing(subsystem, a, b string) bool {
+	x, ok1 := LookupSetting(subsystem, a)
+	y, ok2 := LookupSetting(subsystem, b)
+	return ok1 && ok2 && overlap(x.Thing, y.Thing)
 }
 
-// wholeNumber takes what the ancestor's users write: integers, digit strings and
-// integral floats, up to 2^63-1 in magnitude.
-func wholeNumber(value any) (int64, error) {
-	var text string
-	switch v := value.(type) {
-	case json.Number:
-		text = v.String()
-	case string:
-		if !digits(v) {
-			return 0, fmt.Errorf("not an integer: %q", v)
-		}
-		text = v
-	case nil:
-		return 0, fmt.Errorf("not an integer: null")
-	case bool:
-		return 0, fmt.Errorf("not an integer: %t", v)
-	case []any:
-		return 0, fmt.Errorf("not an integer: an array")
-	case map[string]any:
-		return 0, fmt.Errorf("not an integer: an object")
-	default:
-		return 0, fmt.Errorf("not an integer: %v", v)
-	}
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n != math.MinInt64 {
-		return n, nil
-	}
-	return integralFloat(text)
+func overlap(a, b string) bool {
+	return a == b || strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/")
 }
 
-// integralFloat reads a JSON number such as 1e3, 1024.0 or a too large integer,
-// exactly and without ever expanding its exponent.
-func integralFloat(text string) (int64, error) {
-	mantissa, exponent, _ := strings.Cut(strings.ToLower(text), "e")
-	sign := ""
-	if rest, negative := strings.CutPrefix(mantissa, "-"); negative {
-		sign, mantissa = "-", rest
-	}
-	whole, fraction, _ := strings.Cut(strings.TrimPrefix(mantissa, "+"), ".")
-	all := strings.TrimLeft(whole+fraction, "0")
-	significant := strings.TrimRight(all, "0")
-	if significant == "" {
-		return 0, nil
-	}
-	shift := len(all) - len(significant) - len(fraction)
-	if exponent != "" {
-		e, err := strconv.Atoi(exponent)
-		if err != nil { // out of range: as far as it matters
-			e = math.MaxInt32
-			if exponent[0] == '-' {
-				e = math.MinInt32
+// Conflicts says which settings of one conf are names for the same thing, in
+// words for a fault of the document. keys may come in any order.
+func Conflicts(subsystem string, keys []string) []string {
+	keys = slices.Sorted(slices.Values(keys))
+	var out []string
+	for i, a := range keys {
+		for _, b := range keys[i+1:] {
+			if a != b && SameThing(subsystem, a, b) {
+				out = append(out, fmt.Sprintf("%s and %s are two names for one thing", a, b))
 			}
 		}
-		shift += e
 	}
-	if shift < 0 {
-		return 0, fmt.Errorf("not an integer: %s", text)
-	}
-	if len(significant)+shift <= len("9223372036854775807") {
-		n, err := strconv.ParseInt(sign+significant+strings.Repeat("0", shift), 10, 64)
-		if err == nil && n != math.MinInt64 {
-			return n, nil
-		}
-	}
-	return 0, fmt.Errorf("beyond 2^63-1: %s", text)
+	return out
 }
 
-// digits accepts an optional sign and decimal digits, at most as many as a
-// 64-bit number may have with leading zeros.
-func digits(s string) bool {
-	s = strings.TrimPrefix(strings.TrimPrefix(s, "-"), "+")
-	if s == "" || len(s) > 64 {
-		return false
+// Controller is what the unified hierarchy calls the controller of a subsystem
+// of the document; "" when what it needs is in every cgroup (or nothing is).
+func Controller(subsystem string) string {
+	switch subsystem {
+	case "blkio":
+		return "io"
+	case "cpuacct", "freezer", "devices", "net_cls", "net_prio", "perf_event":
+		return ""
 	}
-	for _, c := range []byte(s) {
-		if c < '0' || c > '9' {
-			return false
-		}
+	return subsystem
+}
+
+// WhyNotUnified says in plain words why a subsystem of the document cannot be
+// had on the unified hierarchy of this host.
+func WhyNotUnified(subsystem string) string {
+	switch subsystem {
+	case "net_cls":
+		return noNetCls
+	case "net_prio":
+		return noNetPrio
 	}
-	return true
+	return fmt.Sprintf("not mounted as a v1 hierarchy, and the unified (v2) hierarchy does not offer %s on this host", either(Controller(subsystem), subsystem))
+}
+
+func either(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
 }
 
 // Controllers are the names that prefix control files ("cpu.shares").

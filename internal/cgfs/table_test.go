@@ -62,15 +62,24 @@ func TestParseSetting(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	for _, s := range Settings() {
-		if s.Doc == "" || s.Integer == nil || len(s.V1) == 0 {
-			t.Errorf("%s.%s: incomplete row", s.Subsystem, s.Key)
+		name := s.Subsystem + "." + s.Key
+		if s.Doc == "" || s.Thing == "" || s.Value.Words == "" || s.Value.parse == nil {
+			t.Errorf("%s: incomplete row", name)
 		}
-		for _, f := range s.V1 {
-			if f.Probe == "" || f.Default == "" {
-				t.Errorf("%s.%s: %s has no probe or no default", s.Subsystem, s.Key, f.Name)
+		for version, way := range map[int]struct {
+			files []File
+			no    string
+		}{1: {s.V1, s.NoV1}, 2: {s.V2, s.NoV2}} {
+			if (len(way.files) == 0) == (way.no == "") {
+				t.Errorf("%s: has a file on v%d, or a reason, not both", name, version)
 			}
-			if !IsControlFile(f.Name) {
-				t.Errorf("%s is not known as a control file's name", f.Name)
+			for _, f := range way.files {
+				if !IsControlFile(f.Name) {
+					t.Errorf("%s is not known as a control file's name", f.Name)
+				}
+				if s.Default == TextDefault && f.Default == "" && f.form.Absent == "" {
+					t.Errorf("%s: %s has no default", name, f.Name)
+				}
 			}
 		}
 	}

@@ -64,7 +64,7 @@ func (a *applier) apply(plan Plan) {
 		case OpWrite:
 			err = a.write(o, s)
 		case OpEvacuate:
-			_, err = a.evacuate(o, s)
+			err = a.vacate(o, s)
 		case OpRmdir:
 			err = a.remove(o, s)
 		}
@@ -124,17 +124,81 @@ func (a *applier) write(o *observer, s Step) error {
 		o.state.Armed[disk] = true
 		return nil
 	}
+	if s.File == ControlFile {
+		return a.controlled(o, s)
+	}
 	n := o.state.Nodes[s.Path]
 	if n == nil || s.Dir != s.Tree.Full(s.Path) {
 		return nil
 	}
-	text, err := o.fs.Read(s.Dir, s.File)
+	from := s.File
+	if s.Setting != nil {
+		from = s.Setting.source()
+	}
+	text, err := o.fs.Read(s.Dir, from)
 	if err != nil {
-		delete(n.Values, s.File)
+		delete(n.Values, from)
 		return err
 	}
-	n.Values[s.File] = Value{Text: text, Exists: true, Took: s.Text}
+	n.Values[from] = Value{Text: text, Exists: true}
+	if s.Setting != nil && !n.Values[from].is(*s.Setting) {
+		return fmt.Errorf("%s: it was taken, but %s reads %q", s, from, strings.TrimSpace(text))
+	}
 	return nil
+}
+
+// controlled reads what a cgroup enables now, and its children anew, which have
+// got files or lost them.
+func (a *applier) controlled(o *observer, s Step) error {
+	text, err := o.fs.Read(s.Dir, ControlFile)
+	if err != nil {
+		return err
+	}
+	enabled := append([]string{}, strings.Fields(text)...)
+	if name := s.Text[1:]; slices.Contains(enabled, name) != (s.Text[0] == '+') {
+		return fmt.Errorf("%s: the kernel took it and did nothing", s)
+	}
+	n := o.state.Nodes[s.Path]
+	if _, above := relativeTo(s.Tree.Root, s.Dir); !above || n == nil {
+		for i := range o.state.Control {
+			if o.state.Control[i].Dir == s.Dir {
+				o.state.Control[i].Enabled = enabled
+			}
+		}
+		return nil
+	}
+	n.Enabled = enabled
+	for _, name := range n.Children {
+		p := path.Join(s.Path, name)
+		if child := o.state.Nodes[p]; child != nil {
+			child.Values = nil
+			if err := o.complete(s.Tree, p, child); err != nil {
+				return o.unlessGone(p, err)
+			}
+		}
+	}
+	return nil
+}
+
+// vacate moves processes out of a cgroup that stays, for as long as they keep
+// appearing there.
+func (a *applier) vacate(o *observer, s Step) error {
+	deadline := time.Now().Add(evacuateFor)
+	for {
+		moved, err := a.evacuate(o, s)
+		if err != nil || moved == 0 {
+			if n := o.state.Nodes[s.Path]; n != nil && err == nil {
+				n.Populated = false
+			}
+			return err
+		}
+		if s.Phase == PhaseRemove {
+			return nil // the removal goes on with it
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s: processes keep appearing", s)
+		}
+	}
 }
 
 // evacuate moves the processes of a cgroup to its refuge, once over. left is the
@@ -147,7 +211,7 @@ func (a *applier) evacuate(o *observer, s Step) (moved int, left error) {
 	if len(pids) == 0 {
 		return 0, nil
 	}
-	err = o.fs.Move(s.Tree.Full(s.Tree.Refuge(s.Path)), pids, func(_ int, err error) {
+	err = o.fs.Move(s.Tree.Full(s.Into), pids, func(_ int, err error) {
 		switch {
 		case err == nil:
 			moved++

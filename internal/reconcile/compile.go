@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
@@ -13,35 +14,29 @@ import (
 
 // Host is what Compile must know of this host.
 type Host struct {
-	// Hierarchies maps each mounted subsystem to the name of its hierarchy.
+	// Hierarchies maps each subsystem that can be used to the name of its
+	// hierarchy: a v1 one where it is mounted, else the unified one.
 	Hierarchies map[string]string
-	// OnV2 are the subsystems that only the unified hierarchy has.
-	OnV2 map[string]bool
-	// Files are the control files that this kernel has for the settings.
-	Files map[Key]cgfs.File
+	// Unified is the name of the unified hierarchy, "" for none, and Controllers
+	// are those that it can enable.
+	Unified     string
+	Controllers []string
+	// Caps says which control files there are, by subsystem.
+	Caps map[string]cgfs.Caps
 	// Disks are the block devices whose counters are to be armed, as "MAJ:MIN".
 	Disks []string
 }
 
-// Key names a row of the settings table.
-type Key struct{ Subsystem, Setting string }
-
 // HostOf asks a layout what Compile must know. Disks are left to the caller.
 func HostOf(l *cgfs.Layout) Host {
-	h := Host{Hierarchies: map[string]string{}, OnV2: map[string]bool{}, Files: map[Key]cgfs.File{}}
+	h := Host{Hierarchies: map[string]string{}, Caps: map[string]cgfs.Caps{}}
 	for _, hier := range l.Hierarchies() {
-		for _, s := range hier.Subsystems() {
-			switch {
-			case hier.Version() == 1:
-				h.Hierarchies[s] = hier.Name()
-			case l.OnV2(s):
-				h.OnV2[s] = true
-			}
+		for _, s := range l.Subsystems(hier) {
+			h.Hierarchies[s] = hier.Name()
+			h.Caps[s] = l.Caps(s)
 		}
-	}
-	for _, s := range cgfs.Settings() {
-		if f, ok := l.FileOf(s); ok {
-			h.Files[Key{s.Subsystem, s.Key}] = f
+		if hier.Version() == 2 {
+			h.Unified, h.Controllers = hier.Name(), hier.Subsystems()
 		}
 	}
 	return h
@@ -79,6 +74,11 @@ type Tree struct {
 	Resets []Reset
 	// Arm are the disks to arm (design 1.5).
 	Arm []string
+	// Controlled: controllers are enabled cgroup by cgroup, and no process may be
+	// in a cgroup that does so for others.
+	Controlled bool
+	// Above are the controllers that every cgroup above our root has to enable.
+	Above []string
 
 	index map[string]int
 }
@@ -88,8 +88,15 @@ type Dir struct {
 	Path string // relative to our root; "" is our root
 	// Place is how faults name it: "cpu/a/b".
 	Place string
-	// Conf: some subsystem gives it a conf, so that it may take processes.
-	Conf     bool
+	// Conf: some subsystem gives it a conf, so that it may take processes, and
+	// Home is the cgroup that holds them: the cgroup itself or its reserved child.
+	Conf bool
+	Home string
+	// Reserved: it is the child that holds the processes of an inner cgroup.
+	// Optional: it is made only when processes need it.
+	Reserved, Optional bool
+	// Enable are the controllers that it enables for its children, sorted.
+	Enable   []string
 	Settings []Setting
 	// Inherit are files that are copied from the parent while they are empty.
 	Inherit []string
@@ -99,8 +106,19 @@ type Dir struct {
 type Setting struct {
 	Place string // "cpu/a/b: share", for faults
 	Key   string // "cpu/a/b share", for the record of applied settings
-	File  string
-	Text  string
+	Asked string // what the document says, in canonical spelling; "" where it says nothing
+	// Off is by how much the file's value misses what was asked, as a fraction of
+	// it, where the file has only whole numbers.
+	Off float64
+	cgfs.Write
+}
+
+// source is the file that shows the setting.
+func (s Setting) source() string {
+	if s.From != "" {
+		return s.From
+	}
+	return s.File
 }
 
 // Reset is a setting that goes back to its default.
@@ -121,6 +139,9 @@ func (f Fault) String() string { return f.Place + ": " + f.Reason }
 type Options struct {
 	Root   string // our root, relative to each mount, without a leading slash
 	Shield Shield
+	// Shared are the cgroups (relative to our root) that have a child which stays
+	// although the document does not name it, by hierarchy.
+	Shared map[string]map[string]bool
 	// Owned are the settings that earlier documents put in force, and
 	// Hierarchies those in which cgroups of ours may be.
 	Owned       []string
@@ -146,6 +167,28 @@ func (t *Tree) Place(p string) string {
 	return strings.TrimSuffix(t.Subsystems[0]+"/"+p, "/")
 }
 
+// Tree finds the tree that a subsystem of the document lives in; nil: none here.
+func (d Desired) Tree(subsystem string) *Tree { return treeOf(d.Trees, subsystem) }
+
+// Home says where the processes of a subsystem's cgroup are, relative to the
+// mount. ok is false when this host cannot use the subsystem.
+func (d Desired) Home(subsystem, p string) (dir string, ok bool) {
+	t := d.Tree(subsystem)
+	if t == nil {
+		return "", false
+	}
+	return t.Full(t.HomeOf(p)), true
+}
+
+func treeOf(trees []*Tree, subsystem string) *Tree {
+	for _, t := range trees {
+		if t.Mode == Own && slices.Contains(t.Subsystems, subsystem) {
+			return t
+		}
+	}
+	return nil
+}
+
 // Dir finds the entry of a path.
 func (t *Tree) Dir(p string) (*Dir, bool) {
 	i, ok := t.index[p]
@@ -163,12 +206,26 @@ func (t *Tree) Full(p string) string { return path.Join(t.Root, p) }
 func (t *Tree) Refuge(p string) string {
 	for p != "" {
 		p = parent(p)
-		if d, ok := t.Dir(p); ok && d.Conf && p != "" {
-			return p
+		if d, ok := t.Dir(p); ok && d.Conf && !d.Reserved && p != "" {
+			return d.Home
 		}
 	}
-	return ""
+	root, _ := t.Dir("")
+	return root.Home
 }
+
+// HomeOf is where the processes of the configured cgroup p are.
+func (t *Tree) HomeOf(p string) string {
+	if d, ok := t.Dir(p); ok {
+		return d.Home
+	}
+	return p
+}
+
+// Reserved is the name of the child that holds the processes of an inner cgroup
+// of the unified hierarchy, which may not hold any itself. The document cannot
+// use the name.
+const Reserved = "@members"
 
 func parent(p string) string {
 	if i := strings.LastIndexByte(p, '/'); i >= 0 {
@@ -191,7 +248,12 @@ func Compile(doc *zkconf.Document, host Host, opt Options) Desired {
 	c.conflicts()
 	out := Desired{Faults: c.faults, Placed: c.placed}
 	for _, name := range sortedKeys(c.trees) {
-		out.Trees = append(out.Trees, finish(c.trees[name]))
+		t := c.trees[name]
+		c.homes(t)
+		out.Trees = append(out.Trees, finish(t))
+		if t.Controlled {
+			c.weights(t)
+		}
 	}
 	c.resets(out)
 	out.Kept = c.kept
@@ -219,7 +281,7 @@ func (c *compiler) fault(place, reason string) {
 func (c *compiler) tree(hierarchy string, mode Mode) *Tree {
 	t := c.trees[hierarchy]
 	if t == nil {
-		t = &Tree{Hierarchy: hierarchy, Root: c.opt.Root, Mode: mode, index: map[string]int{}}
+		t = &Tree{Hierarchy: hierarchy, Root: c.opt.Root, Mode: mode, Controlled: hierarchy == c.host.Unified, index: map[string]int{}}
 		for _, s := range sortedKeys(c.host.Hierarchies) {
 			if c.host.Hierarchies[s] == hierarchy {
 				t.All = append(t.All, s)
@@ -234,8 +296,8 @@ func (c *compiler) subsystem(subsystem string) {
 	hierarchy, mounted := c.host.Hierarchies[subsystem]
 	switch {
 	case mounted:
-	case c.host.OnV2[subsystem]:
-		c.fault(subsystem, "only the unified (v2) hierarchy has this subsystem here, and this version of cgrouparchd drives v1 hierarchies only")
+	case c.host.Unified != "":
+		c.fault(subsystem, cgfs.WhyNotUnified(subsystem))
 		return
 	default:
 		c.fault(subsystem, "no such subsystem is mounted on this host")
@@ -269,7 +331,7 @@ func (c *compiler) node(t *Tree, subsystem, p string, n *zkconf.Node) {
 		t.Dirs = append(t.Dirs, Dir{Path: p, Place: place})
 	}
 	d := &t.Dirs[i]
-	if p != "" || t.Root != "" {
+	if !t.Controlled && (p != "" || t.Root != "") {
 		d.Inherit = append(d.Inherit, cgfs.InheritFiles(subsystem)...)
 	}
 	if n.HasConf {
@@ -277,37 +339,32 @@ func (c *compiler) node(t *Tree, subsystem, p string, n *zkconf.Node) {
 		if p != "" {
 			c.placed[subsystem] = append(c.placed[subsystem], p)
 		}
-		for _, key := range sortedKeys(n.Conf) {
-			c.setting(d, subsystem, place, key, n.Conf[key])
-		}
+		d.Settings = append(d.Settings, c.translate(subsystem, place, n.Conf)...)
 		for _, key := range n.Unknown {
 			c.fault(place+": "+key, "unknown setting; ignored")
 		}
 	}
+	c.need(t, subsystem, p, n.HasConf)
 	for _, name := range sortedKeys(n.Sub) {
 		c.node(t, subsystem, path.Join(p, name), n.Sub[name])
 	}
 }
 
-func (c *compiler) setting(d *Dir, subsystem, place, key, text string) {
-	f, ok := c.host.Files[Key{subsystem, key}]
-	if !ok {
-		c.fault(place+": "+key, "this kernel has no control file for it"+tried(subsystem, key))
-		return
+// translate says which control files a conf becomes here.
+func (c *compiler) translate(subsystem, place string, conf map[string]string) []Setting {
+	writes, faults := cgfs.Translate(subsystem, conf, c.host.Caps[subsystem])
+	for _, f := range faults {
+		c.fault(place+": "+f.Key, f.Reason)
 	}
-	d.Settings = append(d.Settings, Setting{Place: place + ": " + key, Key: place + " " + key, File: f.Name, Text: text})
-}
-
-func tried(subsystem, key string) string {
-	s, ok := cgfs.LookupSetting(subsystem, key)
-	if !ok {
-		return ""
+	var out []Setting
+	for _, w := range writes {
+		if w.Controller != "" && !slices.Contains(c.host.Controllers, w.Controller) && c.host.Hierarchies[subsystem] == c.host.Unified {
+			c.fault(place+": "+w.Keys[0], "the unified hierarchy does not offer the controller "+w.Controller+" on this host")
+			continue
+		}
+		out = append(out, Setting{Place: place + ": " + w.Keys[0], Key: place + " " + w.ID, Asked: conf[w.Keys[0]], Write: w})
 	}
-	var names []string
-	for _, f := range s.V1 {
-		names = append(names, f.Name)
-	}
-	return fmt.Sprintf(" (looked for %s)", strings.Join(names, ", "))
+	return out
 }
 
 // mirror lets cpuacct follow cpu where the two are mounted apart and the
@@ -350,7 +407,7 @@ func (c *compiler) arm() {
 	if _, named := c.doc.Subsystems["blkio"]; !named {
 		return
 	}
-	if t := c.trees[c.host.Hierarchies["blkio"]]; t != nil {
+	if t := c.trees[c.host.Hierarchies["blkio"]]; t != nil && !t.Controlled {
 		t.Arm = c.host.Disks
 	}
 }
@@ -393,22 +450,37 @@ func (c *compiler) resets(out Desired) {
 		for _, d := range t.Dirs {
 			for _, s := range d.Settings {
 				asked[s.Key] = true
+				asked[t.Hierarchy+":/"+d.Path+" "+s.Part()] = true
 			}
 		}
 	}
 	for _, owned := range c.opt.Owned {
-		i := max(strings.LastIndexByte(owned, ' '), 0) // names may have blanks, settings have none
-		place, key := owned[:i], strings.TrimPrefix(owned[i:], " ")
-		subsystem, p, _ := strings.Cut(place, "/")
+		subsystem, _, _ := strings.Cut(owned, "/")
+		subsystem, _, _ = strings.Cut(subsystem, " ")
+		place, id, ok := cgfs.CutID(subsystem, owned)
+		if !ok {
+			continue // of a version with other settings
+		}
+		_, p, _ := strings.Cut(place, "/")
 		t := c.trees[c.host.Hierarchies[subsystem]]
-		f, known := c.host.Files[Key{subsystem, key}]
+		conf, known := cgfs.ResetConf(subsystem, id)
 		if t == nil && !asked[owned] {
 			c.kept = append(c.kept, owned) // for when its hierarchy is mounted again
 		}
 		if asked[owned] || !known || t == nil || c.opt.Shield.Named(t.All, p) {
 			continue
 		}
-		t.Resets = append(t.Resets, Reset{Path: p, Setting: Setting{Place: place + ": " + key, Key: owned, File: f.Name, Text: f.Default}})
+		writes, _ := cgfs.Translate(subsystem, conf, c.host.Caps[subsystem])
+		for _, w := range writes {
+			s := Setting{Place: place + ": " + w.Keys[0], Key: owned, Write: w}
+			if w.Weight != nil {
+				s.Text = strconv.FormatUint(w.Weight.Default, 10)
+				s.Want = s.Text
+			}
+			if !asked[t.Hierarchy+":/"+p+" "+s.Part()] {
+				t.Resets = append(t.Resets, Reset{Path: p, Setting: s})
+			}
+		}
 	}
 }
 

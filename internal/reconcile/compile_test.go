@@ -24,17 +24,26 @@ const example = `{
   "blkio": { "sub_cgroup": { "test_cgroup_a": { "conf": { "weight": 500 } } } }
 }`
 
-var settingFiles = map[Key]cgfs.File{
-	{"cpu", "share"}:    {Name: "cpu.shares", Default: "1024"},
-	{"blkio", "weight"}: {Name: "blkio.bfq.weight", Default: "100"},
-}
-
 // apart is a host with every controller mounted alone; together one with
 // cpu,cpuacct co-mounted.
 var (
-	apart    = Host{Hierarchies: map[string]string{"cpu": "cpu", "cpuacct": "cpuacct", "blkio": "blkio", "cpuset": "cpuset", "memory": "memory"}, Files: settingFiles}
-	together = Host{Hierarchies: map[string]string{"cpu": "cpu,cpuacct", "cpuacct": "cpu,cpuacct", "blkio": "blkio", "memory": "memory"}, Files: settingFiles}
+	apart    = v1Host(map[string]string{"cpu": "cpu", "cpuacct": "cpuacct", "blkio": "blkio", "cpuset": "cpuset", "memory": "memory"})
+	together = v1Host(map[string]string{"cpu": "cpu,cpuacct", "cpuacct": "cpu,cpuacct", "blkio": "blkio", "memory": "memory"})
 )
+
+// v1Host has every file but those of schedulers other than BFQ.
+func v1Host(hierarchies map[string]string) Host {
+	h := Host{Hierarchies: hierarchies, Caps: map[string]cgfs.Caps{}}
+	for s := range hierarchies {
+		h.Caps[s] = cgfs.Caps{Version: 1, PageSize: 4096, Has: func(probe string) bool { return probe != "blkio.leaf_weight" }}
+	}
+	return h
+}
+
+func with(h Host, change func(*Host)) Host {
+	change(&h)
+	return h
+}
 
 func document(t testing.TB, text string) *zkconf.Document {
 	t.Helper()
@@ -141,7 +150,9 @@ write cpuset:/r/a/b/cpuset.mems 0
 		},
 		{
 			name: "what the host lacks is a fault and stops nothing", document: `{"nosuch": {}, "memory": {"sub_cgroup": {"m": {"conf": {"nosuch": 1}}}}, "cpu": {"sub_cgroup": {"a": {"conf": {}}}}}`,
-			host: Host{Hierarchies: map[string]string{"cpu": "cpu", "memory": "memory"}},
+			host: with(v1Host(map[string]string{"cpu": "cpu", "memory": "memory"}), func(h *Host) {
+				h.Caps["cpu"] = cgfs.Caps{Version: 1, Has: func(string) bool { return false }}
+			}),
 			want: "mkdir cpu:/a\nmkdir memory:/m\n",
 			faults: []string{
 				"cpu/a: share: this kernel has no control file for it (looked for cpu.shares)",
@@ -165,12 +176,16 @@ mkdir cpu,cpuacct:/docker
 		},
 		{
 			name: "disks are armed in a cgroup of ours", document: `{"blkio": {"sub_cgroup": {"a": {}}}}`,
-			host: Host{Hierarchies: apart.Hierarchies, Files: settingFiles, Disks: []string{"8:0"}},
+			host: with(apart, func(h *Host) { h.Disks = []string{"8:0"} }),
 			want: "mkdir blkio:/a\nwrite blkio:/a/blkio.throttle.read_bps_device 8:0 0\n",
 		},
 		{
-			name: "v2 only is said plainly", document: `{"hugetlb": {}}`, host: Host{Hierarchies: map[string]string{}, OnV2: map[string]bool{"hugetlb": true}},
-			faults: []string{"hugetlb: only the unified (v2) hierarchy has this subsystem here, and this version of cgrouparchd drives v1 hierarchies only"},
+			name: "what the unified hierarchy cannot do is said plainly", document: `{"net_cls": {}, "rdma": {}}`,
+			host: Host{Hierarchies: map[string]string{}, Unified: "unified"},
+			faults: []string{
+				"net_cls: " + cgfs.WhyNotUnified("net_cls"),
+				"rdma: " + cgfs.WhyNotUnified("rdma"),
+			},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

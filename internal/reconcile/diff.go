@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"time"
@@ -26,35 +27,49 @@ type Difference struct {
 // the cgroup of the daemon itself, relative to our root, "" when it is our root
 // or outside. It is pure.
 func Diff(t *Tree, s *State, shield Shield, self string, now time.Time) Difference {
-	d := differ{tree: t, state: s, shield: shield, self: self, now: now}
+	d := differ{tree: t, state: s, shield: shield, self: self, now: now, stays: map[string]bool{}, removed: map[string]bool{}}
+	if s.Nodes[""] != nil {
+		d.prune("")
+	}
+	if t.Controlled {
+		d.control()
+	}
 	if t.Mode != Leave {
 		d.create()
 		d.settings()
 		d.arm()
 	}
-	if s.Nodes[""] != nil {
-		d.prune("")
-	}
 	d.resets()
-	slices.SortStableFunc(d.out.Plan, func(a, b Step) int { return int(phase(a.Op)) - int(phase(b.Op)) })
+	slices.SortStableFunc(d.out.Plan, order)
 	return d.out
 }
 
-// phase groups operations that stay in the order in which they were planned:
-// a cgroup is evacuated right before it is removed.
-func phase(op Op) Op {
-	if op == OpRmdir {
-		return OpEvacuate
-	}
-	return op
-}
-
-// Merge joins the plans of several hierarchies: every phase in all of them
-// before the next, so that a process goes straight to its new place.
+// Merge joins the plans of several hierarchies, phase by phase.
 func Merge(plans ...Plan) Plan {
 	out := slices.Concat(plans...)
-	slices.SortStableFunc(out, func(a, b Step) int { return int(phase(a.Op)) - int(phase(b.Op)) })
+	slices.SortStableFunc(out, func(a, b Step) int { return int(a.Phase) - int(b.Phase) })
 	return out
+}
+
+// order sorts what one tree's plan does: what gives less goes children first and
+// inner limits first (a memory limit before that of memory and swap), what gives
+// more the other way round. Everything else stays as it was planned.
+func order(a, b Step) int {
+	if c := int(a.Phase) - int(b.Phase); c != 0 || a.Phase != PhaseTighten && a.Phase != PhaseLoosen {
+		return c
+	}
+	c := cmp.Or(comparePaths(a.Path, b.Path), a.level()-b.level())
+	if a.Phase == PhaseTighten {
+		return -c
+	}
+	return c
+}
+
+func (s Step) level() int {
+	if s.Setting == nil {
+		return -1
+	}
+	return s.Setting.Level
 }
 
 type differ struct {
@@ -66,6 +81,8 @@ type differ struct {
 	out    Difference
 
 	removed map[string]bool
+	stays   map[string]bool // cgroups with a child that stays unnamed
+	refuges []string        // where processes are about to be brought
 }
 
 func (d *differ) step(s Step) {
@@ -81,14 +98,15 @@ func (d *differ) create() {
 	for _, dir := range d.state.Missing {
 		for _, file := range root.Inherit {
 			if dir != d.tree.Root { // which has its turn with the others
-				d.step(Step{Op: OpWrite, Dir: dir, File: file, Text: d.state.Above[file], Place: root.Place + ": " + file})
+				d.step(Step{Op: OpWrite, Phase: PhaseLoosen, Dir: dir, File: file, Text: d.state.Above[file], Place: root.Place + ": " + file})
 			}
 		}
 	}
 	for _, dir := range d.tree.Dirs {
-		if dir.Path != "" && d.state.Nodes[dir.Path] == nil {
-			d.step(Step{Op: OpMkdir, Dir: d.tree.Full(dir.Path), Path: dir.Path, Place: d.tree.Place(dir.Path)})
+		if dir.Path == "" || d.state.Nodes[dir.Path] != nil || dir.Optional && !slices.Contains(d.refuges, dir.Path) {
+			continue
 		}
+		d.step(Step{Op: OpMkdir, Dir: d.tree.Full(dir.Path), Path: dir.Path, Place: d.tree.Place(dir.Path)})
 	}
 }
 
@@ -96,13 +114,19 @@ func (d *differ) fault(place, reason string) {
 	d.out.Faults = append(d.out.Faults, Fault{Place: place, Reason: reason})
 }
 
-func (d *differ) write(p string, s Setting) {
-	d.step(Step{Op: OpWrite, Dir: d.tree.Full(p), Path: p, File: s.File, Text: s.Text, Place: s.Place})
+func (d *differ) write(phase Phase, p string, s Setting) {
+	d.step(Step{Op: OpWrite, Phase: phase, Dir: d.tree.Full(p), Path: p, File: s.File, Text: s.Text, Place: s.Place, Setting: &s})
 }
 
+// settings writes what reads otherwise. What gives more goes parents first and
+// what gives less children first, since a child may not have more than its
+// parent allows.
 func (d *differ) settings() {
 	for _, dir := range d.tree.Dirs {
 		n := d.state.Nodes[dir.Path]
+		if n == nil && dir.Optional && !slices.Contains(d.refuges, dir.Path) {
+			continue
+		}
 		if err := d.state.Unreadable[dir.Path]; err != nil {
 			d.fault(dir.Place, err.Error())
 			continue
@@ -111,22 +135,54 @@ func (d *differ) settings() {
 			if n != nil && (!n.Values[file].Exists || n.Values[file].Text != "") {
 				continue
 			}
-			s := Setting{File: file, Text: d.inherited(dir.Path, file), Place: dir.Place + ": " + file}
+			s := Setting{Place: dir.Place + ": " + file, Write: cgfs.Write{File: file, Text: d.inherited(dir.Path, file)}}
 			if s.Text == "" {
 				d.fault(s.Place, "no cgroup above has a value to inherit")
 				continue
 			}
-			d.write(dir.Path, s)
+			d.write(PhaseLoosen, dir.Path, s)
 		}
 		for _, s := range dir.Settings {
-			switch {
-			case n == nil, n.Values[s.File].Exists && !n.Values[s.File].is(s.Text):
-				d.write(dir.Path, s)
-			case !n.Values[s.File].Exists:
-				d.fault(s.Place, "this cgroup has no file "+s.File)
-			}
+			d.setting(dir.Path, n, s)
 		}
 	}
+}
+
+// setting writes one setting if it reads otherwise.
+func (d *differ) setting(p string, n *Node, s Setting) {
+	now := Value{}
+	if n != nil {
+		now = n.Values[s.source()]
+	}
+	if s.FromParent {
+		s.Text = d.inherited(p, s.File)
+		s.Want = s.Text
+	}
+	switch {
+	case n == nil, !d.enabled(p, s.Controller):
+		// A new cgroup has no limits, but a cpuset without members.
+		phase := PhaseLoosen
+		if s.Limit == cgfs.Ceiling || s.Limit == cgfs.Bandwidth {
+			phase = PhaseTighten
+		}
+		d.write(phase, p, s)
+	case !now.Exists:
+		d.fault(s.Place, "this cgroup has no file "+s.source())
+	case now.is(s):
+	case cgfs.Tightens(s.Write, s.Form.Read(now.Text), s.Want):
+		d.write(PhaseTighten, p, s)
+	default:
+		d.write(PhaseLoosen, p, s)
+	}
+}
+
+// enabled says whether p has the files of a controller by now.
+func (d *differ) enabled(p, controller string) bool {
+	if controller == "" || !d.tree.Controlled || p == "" {
+		return true
+	}
+	up := d.state.Nodes[parent(p)]
+	return up != nil && slices.Contains(up.Enabled, controller)
 }
 
 // inherited is the value that p takes from the nearest ancestor that has one.
@@ -149,7 +205,7 @@ func (d *differ) arm() {
 		}
 		for _, dir := range slices.Concat(d.tree.Dirs[1:], d.tree.Dirs[:1]) {
 			if !slices.Contains(d.state.Ruled[disk], dir.Path) {
-				d.write(dir.Path, Setting{File: cgfs.ArmFile, Text: disk + " 0", Place: "blkio: arm " + disk})
+				d.write(PhaseLoosen, dir.Path, Setting{Place: "blkio: arm " + disk, Write: cgfs.Write{File: cgfs.ArmFile, Text: disk + " 0"}})
 				break
 			}
 		}
@@ -159,10 +215,9 @@ func (d *differ) arm() {
 func (d *differ) resets() {
 	for _, r := range d.tree.Resets {
 		n := d.state.Nodes[r.Path]
-		if n == nil || d.removed[r.Path] || !n.Values[r.File].Exists || n.Values[r.File].is(r.Text) {
-			continue
+		if n != nil && !d.removed[r.Path] && n.Values[r.source()].Exists {
+			d.setting(r.Path, n, r.Setting)
 		}
-		d.write(r.Path, r.Setting)
 	}
 }
 
@@ -177,6 +232,7 @@ func (d *differ) prune(p string) (stays bool) {
 		}
 	}
 	if stays || d.keeps(p, n) {
+		d.stay(p)
 		return true
 	}
 	if age := d.now.Sub(n.Since); !n.Marked && age < GraceAge {
@@ -184,19 +240,26 @@ func (d *differ) prune(p string) (stays bool) {
 		if wake := n.Since.Add(GraceAge); d.out.Wake.IsZero() || wake.Before(d.out.Wake) {
 			d.out.Wake = wake
 		}
+		d.stay(p)
 		return true
 	}
-	s := Step{Op: OpEvacuate, Dir: d.tree.Full(p), Path: p, Place: d.tree.Place(p)}
+	s := Step{Op: OpEvacuate, Phase: PhaseRemove, Dir: d.tree.Full(p), Path: p, Place: d.tree.Place(p), Into: d.tree.Refuge(p)}
 	if n.Populated {
+		d.refuges = append(d.refuges, s.Into)
 		d.step(s)
 	}
 	s.Op = OpRmdir
 	d.step(s)
-	if d.removed == nil {
-		d.removed = map[string]bool{}
-	}
 	d.removed[p] = true
 	return false
+}
+
+// stay notes that p's parent has a child that stays although the document does
+// not name it.
+func (d *differ) stay(p string) {
+	if _, configured := d.tree.Dir(p); !configured && p != "" {
+		d.stays[parent(p)] = true
+	}
 }
 
 // keeps says whether p stays for its own sake: it is configured, shielded, holds

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,9 +84,13 @@ func (r *Reconciler) Watch(ctx context.Context, started func()) error {
 
 // note sorts events into what the next pass must look at.
 func (r *Reconciler) note(events []cgfs.Event) {
+	if !slices.ContainsFunc(events, r.concerns) {
+		return
+	}
 	r.inbox.add(func(w *work) {
 		for _, e := range events {
 			switch {
+			case !r.concerns(e):
 			case e.Kind == cgfs.EventLost:
 				w.full = true
 			case e.Kind == cgfs.EventWrite && (e.Name == "cgroup.procs" || e.Name == "tasks"):
@@ -94,6 +100,19 @@ func (r *Reconciler) note(events []cgfs.Event) {
 			}
 		}
 	})
+}
+
+// concerns says whether an event is about our cgroups. Beside and above our root
+// only controllers are, and where the kernel itself counts nobody wrote.
+func (r *Reconciler) concerns(e cgfs.Event) bool {
+	_, below := relativeTo(r.opt.Root, e.Dir)
+	switch {
+	case e.Kind == cgfs.EventLost, e.Name == ControlFile:
+		return true
+	case e.Kind == cgfs.EventWrite && strings.Contains(e.Name, ".events"):
+		return false
+	}
+	return below
 }
 
 func put(m *map[string]map[string]bool, hierarchy, dir string) {
@@ -119,6 +138,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	defer wake.Stop()
 	retry := backoff{most: r.opt.Interval}
 	for ctx.Err() == nil {
+		r.opt.Beat()
 		w := work{}
 		select {
 		case <-ctx.Done():

@@ -132,13 +132,13 @@ func (r *Reconciler) mirrorMoves(plan Plan) Plan {
 				pids, _ := r.observers[t.Follows].fs.Procs(s.Dir, nil)
 				for _, pid := range pids {
 					if _, placed := coming[pid]; !placed {
-						coming[pid] = s.Tree.Refuge(s.Path)
+						coming[pid] = s.Into
 					}
 				}
 			}
 		}
 		for _, m := range r.astray(t, t.paths(), coming) {
-			out = append(out, Step{Op: OpMove, Tree: t, Dir: t.Full(m.path), Path: m.path, PID: m.pid})
+			out = append(out, Step{Op: OpMove, Phase: PhaseMove, Tree: t, Dir: t.Full(m.path), Path: m.path, PID: m.pid})
 		}
 	}
 	return out

@@ -51,6 +51,8 @@ func (m *model) make(dir string, since time.Time) *modelDir {
 	switch m.name {
 	case "cpu", "cpu,cpuacct":
 		files["cpu.shares"] = "1024"
+	case "unified":
+		files[ControlFile] = ""
 	case "blkio":
 		files[cgfs.ArmFile] = ""
 		if dir != "" {

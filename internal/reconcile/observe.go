@@ -58,6 +58,9 @@ func (o *observer) above(t *Tree) (exists bool, err error) {
 		o.state.Missing = append(o.state.Missing, dir)
 	}
 	slices.Reverse(o.state.Missing)
+	if err := o.control(t); err != nil {
+		return false, err
+	}
 	if t.Root != "" && o.watch != nil { // for the removal of our root itself
 		from := parent(t.Root)
 		if len(o.state.Missing) > 0 {
@@ -99,7 +102,11 @@ func (o *observer) some(t *Tree, dirs []string) error {
 			return o.all(t)
 		}
 		if !below {
-			continue // somebody else's, beside our root
+			// Above our root, where somebody has taken or given a controller.
+			if err := o.control(t); err != nil {
+				return err
+			}
+			continue
 		}
 		if err := o.visit(t, p, false); err != nil {
 			return err
@@ -145,7 +152,7 @@ func (o *observer) visit(t *Tree, p string, deep bool) error {
 		return o.visit(t, p, true)
 	}
 	o.state.Nodes[p] = n
-	if err := o.complete(t, p, n, old); err != nil {
+	if err := o.complete(t, p, n); err != nil {
 		return o.unlessGone(p, err)
 	}
 	if old != nil {
@@ -210,7 +217,7 @@ func (o *observer) refit(t *Tree) error {
 		if n == nil {
 			continue
 		}
-		if err := o.complete(t, p, n, n); err != nil {
+		if err := o.complete(t, p, n); err != nil {
 			if err := o.unlessGone(p, err); err != nil {
 				return err
 			}
@@ -222,10 +229,9 @@ func (o *observer) refit(t *Tree) error {
 	return nil
 }
 
-// complete reads the files and the facts of n that the tree asks for. Of known,
-// the same cgroup seen before, it takes what n shares with it when both are one,
-// else only what the kernel cannot tell.
-func (o *observer) complete(t *Tree, p string, n, known *Node) error {
+// complete reads the files and the facts of n that the tree asks for and that
+// are not known yet.
+func (o *observer) complete(t *Tree, p string, n *Node) error {
 	if n.Values == nil {
 		n.Values = map[string]Value{}
 	}
@@ -237,14 +243,11 @@ func (o *observer) complete(t *Tree, p string, n, known *Node) error {
 		if err != nil {
 			return err
 		}
-		if known != nil && known.Values[file].Text == v.Text {
-			v.Took = known.Values[file].Took
-		}
 		n.Values[file] = v
 	}
-	if _, configured := t.Dir(p); configured {
+	if d, configured := t.Dir(p); configured {
 		n.Foreign = false
-		return nil
+		return o.controls(t, d, n)
 	}
 	if n.Foreign {
 		return nil
@@ -258,6 +261,58 @@ func (o *observer) complete(t *Tree, p string, n, known *Node) error {
 		return err
 	}
 	n.Foreign, n.Populated = true, len(procs) > 0
+	return nil
+}
+
+// control reads what the cgroups above our root enable.
+func (o *observer) control(t *Tree) error {
+	o.state.Control = nil
+	if !t.Controlled || t.Root == "" {
+		return nil
+	}
+	for dir := parent(t.Root); ; dir = parent(dir) {
+		if !slices.Contains(o.state.Missing, dir) {
+			if o.watch != nil {
+				if err := o.watch(dir); err != nil {
+					return err
+				}
+			}
+			text, err := o.fs.Read(dir, ControlFile)
+			if err != nil {
+				return err
+			}
+			o.state.Control = append(o.state.Control, Control{Dir: dir, Enabled: strings.Fields(text)})
+		} else {
+			o.state.Control = append(o.state.Control, Control{Dir: dir})
+		}
+		if dir == "" {
+			break
+		}
+	}
+	slices.Reverse(o.state.Control)
+	return nil
+}
+
+// controls reads what a configured cgroup enables, and whether it holds processes
+// that stand in the way.
+func (o *observer) controls(t *Tree, d *Dir, n *Node) error {
+	if !t.Controlled {
+		return nil
+	}
+	if n.Enabled == nil {
+		text, err := o.fs.Read(t.Full(d.Path), ControlFile)
+		if err != nil {
+			return err
+		}
+		n.Enabled = append([]string{}, strings.Fields(text)...)
+	}
+	if len(d.Enable) > 0 && !n.Counted {
+		procs, err := o.fs.Procs(t.Full(d.Path), nil)
+		if err != nil && !errors.Is(err, cgfs.ErrNotSupported) { // a threaded cgroup lists none
+			return err
+		}
+		n.Counted, n.Populated = true, len(procs) > 0
+	}
 	return nil
 }
 
@@ -278,12 +333,12 @@ func (t *Tree) files(p string) []string {
 	if d, ok := t.Dir(p); ok {
 		out = append(out, d.Inherit...)
 		for _, s := range d.Settings {
-			out = append(out, s.File)
+			out = append(out, s.source())
 		}
 	}
 	for _, r := range t.Resets {
 		if r.Path == p {
-			out = append(out, r.File)
+			out = append(out, r.source())
 		}
 	}
 	return out

@@ -167,6 +167,7 @@ func (p *placer) roots() {
 				continue
 			}
 			target, ok := p.target(t, pid)
+			target = t.HomeOf(target)
 			if at, inside := p.r.hierarchies[t.Hierarchy].Dir(where); ok && (!inside || at != t.Full(target)) {
 				p.move(t, []move{{pid, target}})
 			}
@@ -189,15 +190,16 @@ func (p *placer) misplaced(t *Tree, assigned []pidfiles.Assignment, procs []pidf
 	here := map[string]map[int]bool{}
 	var out []move
 	for _, a := range assigned {
-		present, known := here[a.Path]
+		home := t.HomeOf(a.Path)
+		present, known := here[home]
 		if !known {
-			present = p.present(t, a.Path, procs)
-			here[a.Path] = present
+			present = p.present(t, home, procs)
+			here[home] = present
 		}
 		if present[a.PID] || p.failed[t.Hierarchy][a.PID] != nil || p.shielded(t, a) {
 			continue
 		}
-		out = append(out, move{a.PID, a.Path})
+		out = append(out, move{a.PID, home})
 	}
 	return out
 }
@@ -293,7 +295,7 @@ func (p *placer) move(t *Tree, moves []move) (moved int) {
 	for _, at := range order {
 		if p.dry != nil {
 			for _, pid := range byPath[at] {
-				p.dry(Step{Op: OpMove, Tree: t, Dir: t.Full(at), Path: at, PID: pid})
+				p.dry(Step{Op: OpMove, Phase: PhaseMove, Tree: t, Dir: t.Full(at), Path: at, PID: pid})
 			}
 			continue
 		}
@@ -310,7 +312,7 @@ func (p *placer) move(t *Tree, moves []move) (moved int) {
 				moved++
 				p.applier.counts.Moved++
 				if p.applier.did != nil {
-					p.applier.did(Step{Op: OpMove, Tree: t, Dir: t.Full(at), Path: at, PID: pid})
+					p.applier.did(Step{Op: OpMove, Phase: PhaseMove, Tree: t, Dir: t.Full(at), Path: at, PID: pid})
 				}
 			case !errors.Is(err, cgfs.ErrGone):
 				p.fail(t, at, pid, err)

@@ -9,7 +9,7 @@ import (
 // Op is what a step does.
 type Op int
 
-// The operations, in the order in which a plan runs them.
+// The operations.
 const (
 	OpMkdir Op = iota
 	OpWrite
@@ -18,16 +18,39 @@ const (
 	OpRmdir
 )
 
+// Phase is when a step is taken: every phase in all hierarchies before the next,
+// so that a process goes straight to its new place, and never sits where a
+// controller is about to be enabled.
+type Phase int
+
+// The phases, in order.
+const (
+	PhaseCreate  Phase = iota
+	PhaseVacate        // processes leave the cgroups that become inner ones
+	PhaseEnable        // controllers, top-down
+	PhaseTighten       // settings that give less, children first
+	PhaseLoosen        // settings that give more, parents first
+	PhaseDisable       // controllers that nothing needs, bottom-up
+	PhaseMove          // processes to where they belong
+	PhaseRemove        // evacuate and remove, deepest first
+)
+
 // Step is one change to the kernel.
 type Step struct {
-	Op   Op
-	Tree *Tree
+	Op    Op
+	Phase Phase
+	Tree  *Tree
 	// Dir is the cgroup, relative to the mount; Path the same relative to our
 	// root, "" also for a directory above it.
 	Dir, Path string
 	File      string // OpWrite
 	Text      string // OpWrite
 	PID       int    // OpMove
+	// Into is where OpEvacuate and OpRmdir bring the processes, relative to our
+	// root.
+	Into string
+	// Setting is what an OpWrite serves; nil for cgroup.subtree_control.
+	Setting *Setting
 	// Place is the setting or cgroup that the step serves, for faults.
 	Place string
 }

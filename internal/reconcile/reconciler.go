@@ -37,6 +37,9 @@ type Config struct {
 	Log      *zap.Logger
 	// Published is called after each pass, from the reconciler's goroutine.
 	Published func(*Snapshot)
+	// Beat, if set, is called by Run's goroutine at least once per interval, and
+	// after each step of a pass that changed something: a sign of life.
+	Beat func()
 }
 
 // Snapshot is what a pass found and did. It is immutable.
@@ -59,6 +62,9 @@ type Snapshot struct {
 	// Passes counts all of them; Corrections what others changed and was put back.
 	Passes, Corrections int
 }
+
+// Tree finds the tree that a subsystem of the document lives in; nil: none here.
+func (s *Snapshot) Tree(subsystem string) *Tree { return treeOf(s.Trees, subsystem) }
 
 // Pass describes one pass.
 type Pass struct {
@@ -89,6 +95,7 @@ type Reconciler struct {
 	doc     *zkconf.Document
 	settled bool // doc has been through a whole pass
 	desired Desired
+	shared  map[string]map[string]bool // Options.Shared of desired
 	record  record
 	loaded  bool
 
@@ -111,6 +118,9 @@ type Reconciler struct {
 // New opens the host's cgroup hierarchies. Close the Reconciler when done.
 func New(c Config) (*Reconciler, error) {
 	c.Root = strings.Trim(c.Root, "/")
+	if c.Beat == nil {
+		c.Beat = func() {}
+	}
 	if c.Interval <= 0 {
 		c.Interval = 30 * time.Second
 	}
@@ -179,8 +189,29 @@ func (r *Reconciler) compile() {
 		r.host.Disks = disks
 	}
 	r.desired = Compile(r.doc, r.host, Options{
-		Root: r.opt.Root, Shield: r.opt.Shield, Owned: r.record.Settings, Hierarchies: r.record.Hierarchies,
+		Root: r.opt.Root, Shield: r.opt.Shield, Owned: r.record.Settings, Hierarchies: r.record.Hierarchies, Shared: r.shared,
 	})
+}
+
+// recompile compiles again when the cgroups that stay although the document does
+// not name them are others than before: weights depend on them.
+func (r *Reconciler) recompile() bool {
+	shared := map[string]map[string]bool{}
+	for _, t := range r.desired.Trees {
+		o := r.observers[t.Hierarchy]
+		if o == nil || !t.Controlled {
+			continue
+		}
+		if parents := strangers(t, o.state, r.opt.Shield); len(parents) > 0 {
+			shared[t.Hierarchy] = parents
+		}
+	}
+	if maps.EqualFunc(shared, r.shared, maps.Equal) {
+		return false
+	}
+	r.shared = shared
+	r.compile()
+	return true
 }
 
 func (r *Reconciler) load() {
@@ -199,8 +230,11 @@ func (r *Reconciler) Plan(ctx context.Context, doc *zkconf.Document) (Plan, []Fa
 	r.doc = doc
 	r.load()
 	r.compile()
-	faults := slices.Clone(r.desired.Faults)
-	faults = append(faults, r.observe(work{full: true})...)
+	seen := r.observe(work{full: true})
+	if r.recompile() {
+		seen = append(seen, r.observe(work{doc: doc})...)
+	}
+	faults := append(slices.Clone(r.desired.Faults), seen...)
 	// A young foreign cgroup will be old in a second, so it is shown.
 	plan, more := r.diff(time.Now().Add(GraceAge))
 	c := r.members.read(r.desired)
@@ -248,8 +282,11 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 	if fresh || w.full {
 		r.compile()
 	}
-	faults := slices.Clone(r.desired.Faults)
-	faults = append(faults, r.observe(w)...)
+	seen := r.observe(w)
+	if r.recompile() {
+		seen = append(seen, r.observe(work{doc: r.doc})...)
+	}
+	faults := append(slices.Clone(r.desired.Faults), seen...)
 	r.recover()
 	plan, more := r.diff(time.Now())
 	faults = append(faults, more...)
@@ -257,7 +294,7 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 	r.remember(r.record.before(r.desired.Trees, plan))
 
 	a := &applier{ctx: ctx, chase: evacuateFor, observers: r.observers, did: r.did}
-	remove := slices.IndexFunc(plan, func(s Step) bool { return phase(s.Op) == OpEvacuate })
+	remove := slices.IndexFunc(plan, func(s Step) bool { return s.Phase > PhaseMove })
 	if remove < 0 {
 		remove = len(plan)
 	}
@@ -312,6 +349,7 @@ func (r *Reconciler) failing() map[string]bool {
 }
 
 func (r *Reconciler) did(s Step) {
+	r.opt.Beat()
 	if r.settled && (s.Op == OpMkdir || s.Op == OpWrite) && !r.failing()[s.Place] {
 		r.corrections++
 		r.fights.made(s.Place, time.Now())
@@ -344,7 +382,7 @@ func (r *Reconciler) observe(w work) (faults []Fault) {
 			o.stale = false
 			err = o.all(t)
 		} else {
-			err = o.some(t, sortedKeys(w.dirs[t.Hierarchy]))
+			err = o.some(t, sortedKeys(doubted(t, w)))
 			if err == nil && w.doc != nil {
 				err = o.refit(t)
 			}
@@ -359,6 +397,25 @@ func (r *Reconciler) observe(w work) (faults []Fault) {
 		r.log.Warn("cgroups not watched, so that drift there is found by full passes only", zap.Int("cgroups", r.unwatched), zap.Error(r.watchErr))
 	}
 	return faults
+}
+
+// doubted are the directories of a tree to be read again. Where controllers are
+// enabled, a process that somebody attaches to an inner cgroup stands in the way.
+func doubted(t *Tree, w work) map[string]bool {
+	if !t.Controlled {
+		return w.dirs[t.Hierarchy]
+	}
+	out := maps.Clone(w.dirs[t.Hierarchy])
+	for dir := range w.procs[t.Hierarchy] {
+		p, below := relativeTo(t.Root, dir)
+		if d, configured := t.Dir(p); below && configured && len(d.Enable) > 0 {
+			if out == nil {
+				out = map[string]bool{}
+			}
+			out[dir] = true
+		}
+	}
+	return out
 }
 
 // watch is how an observer asks for events. Without them (a limit of inotify)

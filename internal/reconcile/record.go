@@ -98,7 +98,7 @@ func (r record) after(d Desired, states map[string]*State) record {
 				out.Settings = append(out.Settings, reset.Key)
 				continue
 			}
-			if n := s.Nodes[reset.Path]; n != nil && n.Values[reset.File].Exists && !n.Values[reset.File].is(reset.Text) {
+			if n := s.Nodes[reset.Path]; n != nil && n.Values[reset.source()].Exists && !n.Values[reset.source()].is(reset.Setting) {
 				out.Settings = append(out.Settings, reset.Key)
 				if !slices.Contains(out.Hierarchies, t.Hierarchy) {
 					out.Hierarchies = append(out.Hierarchies, t.Hierarchy)
@@ -125,7 +125,9 @@ func settingKeys(trees []*Tree) []string {
 	for _, t := range trees {
 		for _, d := range t.Dirs {
 			for _, s := range d.Settings {
-				out = append(out, s.Key)
+				if s.Key != "" { // a sibling's weight is nobody's setting
+					out = append(out, s.Key)
+				}
 			}
 		}
 	}

@@ -32,6 +32,9 @@ type State struct {
 	Missing []string
 	// Above are the values that our root inherits while it does not exist.
 	Above map[string]string
+	// Control are the controllers that the cgroups above our root enable, top
+	// first, relative to the mount. Only of a controlled tree.
+	Control []Control
 	// Nodes are the existing cgroups, by path relative to our root.
 	Nodes map[string]*Node
 	// Unreadable are the cgroups that could not be read, by path relative to our
@@ -52,8 +55,18 @@ type Node struct {
 	// Values are the control files that were read.
 	Values map[string]Value
 	// Foreign: Marked and Populated are known. They are asked only of cgroups that
-	// the tree does not name.
+	// the tree does not name; Populated also of those that enable controllers.
 	Foreign, Marked, Populated bool
+	// Enabled are the controllers that it enables for its children, in a
+	// controlled tree; nil: not known. Counted: Populated is known of it.
+	Enabled []string
+	Counted bool
+}
+
+// Control is what one cgroup above our root enables.
+type Control struct {
+	Dir     string
+	Enabled []string
 }
 
 // Value is what a control file reads.
@@ -61,10 +74,9 @@ type Value struct {
 	Text string
 	// Exists is false for a file that this cgroup lacks.
 	Exists bool
-	// Took is the text whose write made the file read so, when the kernel reads
-	// back something else than what it was given.
-	Took string
 }
 
-// is says whether the file holds text, as the kernel spells it.
-func (v Value) is(text string) bool { return v.Exists && (v.Text == text || v.Took == text) }
+// is says whether the file holds what a setting wants, as the kernel spells it.
+func (v Value) is(s Setting) bool {
+	return v.Exists && s.Form.Read(v.Text) == s.Want
+}

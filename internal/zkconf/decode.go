@@ -281,12 +281,27 @@ func (d *decoder) conf(n *Node) error {
 		slices.Sort(n.Unknown)
 		slices.Sort(n.Warnings)
 	}
+	if len(n.Conf) > 1 {
+		for _, conflict := range cgfs.Conflicts(d.subsystem.name, slices.Collect(maps.Keys(n.Conf))) {
+			d.fault(conflict)
+		}
+	}
 	for key, text := range d.subsystem.defaults {
-		if _, given := n.Conf[key]; !given {
+		if !d.given(n, key) {
 			d.set(n, key, text)
 		}
 	}
 	return nil
+}
+
+// given says whether a conf has a setting, under this name or another.
+func (d *decoder) given(n *Node, key string) bool {
+	for other := range n.Conf {
+		if other == key || cgfs.SameThing(d.subsystem.name, key, other) {
+			return true
+		}
+	}
+	return false
 }
 
 // set notes a setting. Most cgroups have a single one, and of few different values:

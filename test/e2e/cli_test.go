@@ -140,8 +140,8 @@ func TestCheck(t *testing.T) {
 		t.Errorf("check does not name the place: %v", r)
 	}
 	h.cli("check", "--conf-file", h.path("no-such-file")).wantExit(t, 1)
-	h.document(`{"cpu": {"sub_cgroup": {"a": {"conf": {"shares": 5}}}}}`)
-	if r := h.cli("check").wantExit(t, 1); !strings.Contains(r.stdout+r.stderr, "shares") {
+	h.document(`{"cpu": {"sub_cgroup": {"a": {"conf": {"sharez": 5}}}}}`)
+	if r := h.cli("check").wantExit(t, 1); !strings.Contains(r.stdout+r.stderr, "sharez") {
 		t.Errorf("check does not name the unknown key: %v", r)
 	}
 

@@ -1,0 +1,116 @@
+package reconcile
+
+import (
+	"math"
+	"path"
+	"strconv"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+)
+
+// weights gives every sibling set of a unified tree weights that keep the ratios
+// of the document's shares (design 2.4). The kernel compares siblings only, so
+// one factor per set takes the largest share to the top of the file's range; the
+// others follow, rounded. A set that holds a cgroup which stays although the
+// document does not name it has a fixed point instead: a default weight means a
+// default share.
+//
+// A sibling without a share of its own counts as the default share, which its
+// file has to say as well, or it would count as whatever the others were scaled
+// away from.
+func (c *compiler) weights(t *Tree) {
+	children := map[string][]int{}
+	for i, d := range t.Dirs {
+		if d.Path != "" {
+			children[parent(d.Path)] = append(children[parent(d.Path)], i)
+		}
+	}
+	for _, p := range sortedKeys(children) {
+		for _, file := range weightFiles(t, children[p]) {
+			scaleSet(t, children[p], file, c.opt.Shared[t.Hierarchy][p])
+		}
+	}
+}
+
+func weightFiles(t *Tree, set []int) []string {
+	files := map[string]bool{}
+	for _, i := range set {
+		for _, s := range t.Dirs[i].Settings {
+			if s.Weight != nil {
+				files[s.File] = true
+			}
+		}
+	}
+	return sortedKeys(files)
+}
+
+func scaleSet(t *Tree, set []int, file string, fixed bool) {
+	var largest uint64
+	var model *cgfs.Weight
+	var sample Setting
+	for _, i := range set {
+		for _, s := range t.Dirs[i].Settings {
+			if s.File == file && s.Weight != nil {
+				model, sample = s.Weight, s
+				largest = max(largest, s.Weight.Share)
+			}
+		}
+	}
+	for _, i := range set {
+		if !has(t.Dirs[i].Settings, file) {
+			largest = max(largest, model.DefaultShare)
+		}
+	}
+	for _, i := range set {
+		d := &t.Dirs[i]
+		if idle(d) {
+			continue // the kernel refuses a weight there
+		}
+		if !has(d.Settings, file) {
+			s := sample
+			w := *model
+			w.Share = model.DefaultShare
+			s.Weight, s.Key, s.Asked = &w, "", ""
+			s.Place = t.Hierarchy + ":/" + path.Join(t.Root, d.Path) + ": " + file
+			d.Settings = append(d.Settings, s)
+		}
+		for j := range d.Settings {
+			if s := &d.Settings[j]; s.File == file && s.Weight != nil {
+				weight, exact := scaled(*s.Weight, largest, fixed)
+				s.Text = strconv.FormatUint(weight, 10)
+				s.Want = s.Text
+				s.Off = float64(weight)/exact - 1
+			}
+		}
+	}
+}
+
+// idle says whether a cgroup only gets CPU time that nobody else wants.
+func idle(d *Dir) bool {
+	for _, s := range d.Settings {
+		if s.File == "cpu.idle" && s.Want == "1" {
+			return true
+		}
+	}
+	return false
+}
+
+func has(settings []Setting, file string) bool {
+	for _, s := range settings {
+		if s.File == file {
+			return true
+		}
+	}
+	return false
+}
+
+// scaled is the weight of one share in a set whose largest is given, and what it
+// would be if files held fractions of any size.
+func scaled(w cgfs.Weight, largest uint64, fixed bool) (weight uint64, exact float64) {
+	factor := float64(w.Max) / float64(largest)
+	if fixed {
+		factor = float64(w.Default) / float64(w.DefaultShare)
+	}
+	exact = float64(w.Share) * factor
+	return min(max(uint64(math.Round(exact)), w.Min), w.Max), exact
+}
