@@ -52,10 +52,7 @@ func TestSubgroupIsTheUnits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []string
-	for _, m := range regexp.MustCompile(`(?m)^(DelegateSubgroup=.*|Delegate=.*|KillMode=.*|Type=.*)$`).FindAllString(string(data), -1) {
-		got = append(got, m)
-	}
+	got := regexp.MustCompile(`(?m)^(DelegateSubgroup=.*|Delegate=.*|KillMode=.*|Type=.*)$`).FindAllString(string(data), -1)
 	want := []string{"Type=notify", "Delegate=yes", "DelegateSubgroup=" + delegateSubgroup, "KillMode=process"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("lines of the unit (-want +got):\n%s", diff)
