@@ -65,6 +65,10 @@ bench: ## benchmarks of every package
 demo: ## the daemon at work on sample processes (as root), until Ctrl-C
 	test/demo.sh
 
+# For `sudo make install`: root's PATH need not have Go when there is a binary.
+bin/cgrouparchd:
+	$(MAKE) build
+
 completions: build ## shell completions, in bin/completions
 	mkdir -p bin/completions
 	bin/cgrouparchd completion bash >bin/completions/cgrouparchd.bash
@@ -72,7 +76,11 @@ completions: build ## shell completions, in bin/completions
 	bin/cgrouparchd completion fish >bin/completions/cgrouparchd.fish
 
 # The configuration may hold secrets and belongs to the operator: mode 0640, and one that is there stays.
-install: build completions ## into DESTDIR: binary, completions, reference configuration, systemd units
+install: bin/cgrouparchd ## into DESTDIR: binary, completions, reference configuration, systemd units
+	mkdir -p bin/completions
+	bin/cgrouparchd completion bash >bin/completions/cgrouparchd.bash
+	bin/cgrouparchd completion zsh >bin/completions/_cgrouparchd
+	bin/cgrouparchd completion fish >bin/completions/cgrouparchd.fish
 	install -D -m 0755 bin/cgrouparchd $(bindir)/cgrouparchd
 	install -D -m 0644 bin/completions/cgrouparchd.bash $(datadir)/bash-completion/completions/cgrouparchd
 	install -D -m 0644 bin/completions/_cgrouparchd $(datadir)/zsh/site-functions/_cgrouparchd

@@ -50,10 +50,12 @@ clean_up() {
 	if [ -n "$daemon" ]; then
 		kill -TERM "$daemon" 2>/dev/null || :
 		# It stops within 5 s; if it does not, that is a bug which may not leave cgroups behind.
-		(sleep 10 && kill -KILL "$daemon") 2>/dev/null &
-		killer=$!
+		for try in $(seq 100); do
+			kill -0 "$daemon" 2>/dev/null || break
+			sleep 0.1
+		done
+		kill -KILL "$daemon" 2>/dev/null || :
 		wait "$daemon" 2>/dev/null || :
-		kill "$killer" 2>/dev/null || :
 		if [ "$status" != 0 ] && [ "$status" -lt 128 ]; then tail -n 20 "$tmp/log" >&2; fi
 	fi
 	left=

@@ -38,8 +38,8 @@ func (r *Reconciler) astray(t *Tree, at []string, coming map[int]string) []move 
 	}
 	doubtful := map[int]bool{} // and whether some of its threads are elsewhere
 	for _, p := range at {
-		if p == "" {
-			continue
+		if t.Full(p) == "" {
+			continue // a hierarchy's own root holds whoever is nowhere else
 		}
 		want, _ := from.fs.Procs(t.Full(p), nil) // not made yet: nobody is there
 		have, _ := to.fs.Procs(t.Full(p), nil)

@@ -94,3 +94,21 @@ func TestMirrorFollowsHand(t *testing.T) {
 		h.wantIn("cpu", name, pids...)
 	}
 }
+
+// TestMirrorFollowsToRoot: who is evacuated to our root, or put there, is followed too.
+func TestMirrorFollowsToRoot(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	needApart(t)
+	h.set("tasks_update_interval", 1)
+	h.document(`{"cpu": {"sub_cgroup": {"a": {"conf": {}}}}}`)
+	h.startReady()
+	h.wantShares("a 1024")
+	p := shell(t, "sleep 600 & wait")
+	pids := p.wantSession(2)
+	for _, pid := range pids {
+		h.write("cpu", "", "cgroup.procs", fmt.Sprint(pid))
+	}
+	h.wantIn("cpu", "", pids...)
+	h.wantIn("cpuacct", "", pids...)
+}

@@ -67,7 +67,12 @@ var guests = []guest{
 	{
 		name:     "v1-comounted-6.1",
 		machine:  machine{kernel: "kernel-6.1", layout: "v1", modules: disk, memory: 768},
-		binaries: append(everything(units), daemon),
+		// Kernels from 5.16 to 6.4 count no I/O of a v1 cgroup without a throttle rule of its own, whatever is done (docs/operations.md),
+		// so the tests of direct I/O are left to the others.
+		binaries: append(everything(units[:3]), units[3], binary{
+			pkg: daemon.pkg, all: true, seconds: daemon.seconds,
+			run: "^Test(Layout|ComountedTree|EverySubsystem|RootOfHierarchy|Drift|Prune|RemovalUnderForks|Kill9|BFQWeight|CPUUsage|Shares|MemoryAndPids|Placement|ForkStorm|CgexecArg|OnceAndPlan)$",
+		}),
 	},
 	{
 		// This kernel has no v1 memory and no v1 cpuset, although /proc/cgroups lists them; and it counts direct I/O as kernels since 6.5 do.
