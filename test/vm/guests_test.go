@@ -65,8 +65,8 @@ var daemon = binary{pkg: "test/vm/guest", all: true, seconds: 600}
 // guests is the table: a layout, and the test binaries that must pass on it.
 var guests = []guest{
 	{
-		name:     "v1-comounted-6.1",
-		machine:  machine{kernel: "kernel-6.1", layout: "v1", modules: disk, memory: 768},
+		name:    "v1-comounted-6.1",
+		machine: machine{kernel: "kernel-6.1", layout: "v1", modules: disk, memory: 768},
 		// Kernels from 5.16 to 6.4 count no I/O of a v1 cgroup without a throttle rule of its own, whatever is done (docs/operations.md),
 		// so the tests of direct I/O are left to the others.
 		binaries: append(everything(units[:3]), units[3], binary{
