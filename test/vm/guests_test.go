@@ -272,11 +272,12 @@ func (r result) judge(t *testing.T, j job.Job) {
 }
 
 var (
-	passed = regexp.MustCompile(`(?m)^--- PASS: `)
+	// passed is a test, or a check of unitScript.
+	passed = regexp.MustCompile(`(?m)^(--- PASS: |ok {6})`)
 	// skipped is a skip and the line before it, which says why.
 	skipped = regexp.MustCompile(`(?m)^.*\n *--- SKIP: .*`)
-	// wellDone are the lines of -test.v about tests that pass.
-	wellDone = regexp.MustCompile(`(?m)^(=== .*| *--- (PASS|SKIP): .*|PASS)\n`)
+	// wellDone are the lines about tests and checks that pass.
+	wellDone = regexp.MustCompile(`(?m)^(=== .*| *--- (PASS|SKIP): .*|PASS|ok {6}.*)\n`)
 )
 
 // summary counts what passed and names what was skipped, but for tests of other layouts.
