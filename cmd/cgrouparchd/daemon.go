@@ -252,7 +252,7 @@ func (d *daemon) reconcile(ctx context.Context) error {
 func (d *daemon) published(s *reconcile.Snapshot) {
 	old := d.snapshot.Swap(s)
 	if s.Changed {
-		d.sampler.SetTarget(target(s, d.root))
+		d.sampler.SetTarget(target(s, d.root, d.config.AccountExtra))
 	}
 	if s.Pass.Full {
 		d.control.saveAgain()

@@ -31,7 +31,9 @@ type status struct {
 	Redis         *account.RedisStatus        `json:"redis"`
 	Sampler       account.SamplerStatus       `json:"sampler"`
 	MissedSlots   uint64                      `json:"missed_slots"`
-	Now           time.Time                   `json:"now"`
+	// OOMKills are the cgroups in which the kernel killed for want of memory.
+	OOMKills []account.OOMKill `json:"oom_kills"`
+	Now      time.Time         `json:"now"`
 }
 
 type hierarchyStatus struct {
@@ -47,7 +49,7 @@ func (d *daemon) status() *status {
 	s := &status{
 		Version: version, CgroupRoot: d.root, Document: d.control.versions(), Hierarchies: []hierarchyStatus{},
 		HostFaults: []reconcile.Fault{}, Members: map[string]map[string][]int{}, PidFiles: orEmpty(d.pidFiles.Files()),
-		PidFileFaults: orEmpty(d.pidFiles.Faults()), Sampler: d.sampler.Status(), Now: time.Now().UTC(),
+		PidFileFaults: orEmpty(d.pidFiles.Faults()), Sampler: d.sampler.Status(), OOMKills: orEmpty(d.sampler.OOMKills()), Now: time.Now().UTC(),
 	}
 	s.MissedSlots = s.Sampler.MissedSlots
 	source := d.source.Status()

@@ -13,7 +13,7 @@ import (
 
 // target says what to sample after a pass: every cgroup of the document, read
 // where this host counts it.
-func target(s *reconcile.Snapshot, root string) *account.Target {
+func target(s *reconcile.Snapshot, root string, extras []string) *account.Target {
 	root = strings.Trim(root, "/")
 	t := &account.Target{}
 	for _, name := range slices.Sorted(maps.Keys(s.Document.Subsystems)) {
@@ -21,6 +21,10 @@ func target(s *reconcile.Snapshot, root string) *account.Target {
 		sub := account.Subsystem{Name: name, Hierarchy: h, Usage: usage, Root: cgroup("", root, s.Document.Subsystems[name])}
 		if h != nil && usage.SumBelow {
 			sub.Others = s.Others[h.Name()]
+		}
+		sub.Extras = s.Layout.Extras(name, extras)
+		if name == "memory" {
+			sub.OOMKills = s.Layout.OOMKills()
 		}
 		t.Subsystems = append(t.Subsystems, sub)
 	}

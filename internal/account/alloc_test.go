@@ -44,7 +44,7 @@ func TestSteadyStateAllocations(t *testing.T) {
 		if !r.load(now.Unix(), &snap) {
 			t.Fatal("no slot")
 		}
-		text = snap.layout.full.append(text[:0], snap.words)
+		text = snap.layout.full.append(text[:0], snap.words, snap.extra)
 	}
 	for range 25 { // until every buffer of the ring exists
 		second()

@@ -165,13 +165,13 @@ func slotText(r *Ring, slot int64) string {
 	if !r.load(slot, &s) {
 		return ""
 	}
-	return string(s.layout.full.append(nil, s.words))
+	return string(s.layout.full.append(nil, s.words, s.extra))
 }
 
 // sampleText samples once, beside the clock.
 func sampleText(s *Sampler) string {
 	words, _, _ := s.sample()
-	text := string(s.layout.full.append(nil, words))
+	text := string(s.layout.full.append(nil, words, s.extras.read(&s.meters, 0)))
 	s.spare = words
 	return text
 }

@@ -267,3 +267,27 @@ func TestRealRun(t *testing.T) {
 		t.Errorf("%d descriptors, before %d", after, before)
 	}
 }
+
+// TestRealThrottling: a CPU limit shows as the optional member.
+func TestRealThrottling(t *testing.T) {
+	h, root := testCgroup(t, "cpu")
+	if err := h.Write(root, "cpu.cfs_quota_us", "2000"); err != nil {
+		testserver.Unavailable(t, "no CPU limits: "+err.Error())
+	}
+	s := NewSampler(SamplerOptions{Ring: NewRing(10)})
+	defer s.close()
+	target := Target{Subsystems: []Subsystem{{Name: "cpu", Root: Cgroup{Dir: root}}}}
+	for _, e := range cgfs.Extras("cpu", 1, allParts) {
+		target.Subsystems[0].Extras = append(target.Subsystems[0].Extras, cgfs.ExtraSource{Hierarchy: h, Extra: e})
+	}
+	s.adopt(&target)
+	runIn(t, h, root, `i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done`)
+	var got struct{ Periods, Throttled, Time uint64 }
+	raw := decodeSlot(t, sampleText(s))["cpu"].Value["throttling"]
+	if err := json.Unmarshal(raw, &got); err != nil {
+		t.Fatalf("%s: %v", raw, err)
+	}
+	if got.Periods == 0 || got.Throttled == 0 || got.Time == 0 {
+		t.Errorf("%s", raw)
+	}
+}

@@ -14,6 +14,7 @@ import (
 //
 // A slot's words are its numbers followed by a bitmap of those that could be
 // read. A device has two numbers, and the bit of the first counts for both.
+// The optional members have words of their own, see extras.
 type layout struct {
 	roots   []*node // one per subsystem, in the order of the output
 	numbers int
@@ -31,6 +32,7 @@ type node struct {
 	key     string   // the member of a cgfs.UsageNumber
 	first   int      // place of the first number
 	devices []string // of a cgfs.UsageDevices: "8:0", sorted, two numbers each
+	extras  []extraPlace
 }
 
 // newLayout numbers nothing: the nodes come with their places.
@@ -64,6 +66,7 @@ type step struct {
 	members []string // `"usage":`, or for each device `"8:0":{"Read":`
 	devices bool
 	first   int
+	extras  []extraStep
 }
 
 const (
@@ -72,18 +75,28 @@ const (
 )
 
 // append renders one slot.
-func (p *program) append(dst []byte, words []uint64) []byte {
+func (p *program) append(dst []byte, words, extra []uint64) []byte {
 	for i := range p.steps {
 		s := &p.steps[i]
 		dst = append(dst, s.text...)
-		if s.devices {
+		switch {
+		case len(s.extras) > 0:
+			dst = s.appendAll(dst, words, p.numbers, extra)
+		case s.devices:
 			dst = s.appendDevices(dst, words, p.numbers)
-		} else if hasBit(words, p.numbers, s.first) {
-			dst = append(dst, s.members[0]...)
-			dst = strconv.AppendUint(dst, words[s.first], 10)
+		default:
+			dst = s.appendNumber(dst, words, p.numbers)
 		}
 	}
 	return append(dst, p.tail...)
+}
+
+func (s *step) appendNumber(dst []byte, words []uint64, numbers int) []byte {
+	if len(s.members) > 0 && hasBit(words, numbers, s.first) {
+		dst = append(dst, s.members[0]...)
+		dst = strconv.AppendUint(dst, words[s.first], 10)
+	}
+	return dst
 }
 
 func (s *step) appendDevices(dst []byte, words []uint64, numbers int) []byte {
@@ -121,6 +134,9 @@ func (l *layout) program(f Filter) *program {
 			if s.devices {
 				p.max += len(writeMember) + maxDigits + len("},")
 			}
+		}
+		for i := range s.extras {
+			p.max += s.extras[i].max()
 		}
 	}
 	return p
@@ -189,8 +205,11 @@ func (b *builder) value(n *node) {
 		for _, d := range n.devices {
 			s.members = append(s.members, quote(d)+`:{"Read":`)
 		}
-	default:
+	case len(n.extras) == 0:
 		return
+	}
+	for _, e := range n.extras {
+		s.extras = append(s.extras, e.step())
 	}
 	s.text = b.text.String()
 	b.text.Reset()

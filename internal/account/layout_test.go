@@ -124,7 +124,7 @@ func example() []tree {
 
 func TestRenderExample(t *testing.T) {
 	l, words := build(example())
-	got := string(l.full.append(nil, words))
+	got := string(l.full.append(nil, words, nil))
 	want := `{"blkio":{"sub_cgroup":{},"value":{"8:0":{"Read":1053712384,"Write":81929383424}}},` +
 		`"cpu":{"sub_cgroup":{` +
 		`"test_cgroup_a":{"value":{"usage":192790540163}},` +
@@ -141,7 +141,7 @@ func TestRenderUnread(t *testing.T) {
 		{Name: "cpu", Kind: cgfs.UsageNumber, Key: "usage", Number: 7, HasSub: true},
 		{Name: "net_cls", HasSub: true, Sub: []tree{{Name: "x"}}},
 	})
-	got := string(l.full.append(nil, words))
+	got := string(l.full.append(nil, words, nil))
 	want := `{"blkio":{"value":{"8:0":{"Read":3,"Write":4},"8:16":{"Read":5,"Write":6}}},` +
 		`"cpu":{"sub_cgroup":{},"value":{}},` +
 		`"net_cls":{"sub_cgroup":{"x":{"value":{}}},"value":{}}}`
@@ -190,7 +190,7 @@ func TestRenderIsJSON(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		roots := drawTrees(t, 3)
 		l, words := build(roots)
-		got := string(l.full.append(nil, words))
+		got := string(l.full.append(nil, words, nil))
 		if diff := cmp.Diff(encode(t, generic(roots)), got); diff != "" {
 			t.Fatalf("slot (-want +got):\n%s", diff)
 		}
@@ -229,10 +229,10 @@ func TestFilter(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			l, words := build(roots)
 			p := l.program(tc.filter)
-			if diff := cmp.Diff(tc.want, string(p.append(nil, words))); diff != "" {
+			if diff := cmp.Diff(tc.want, string(p.append(nil, words, nil))); diff != "" {
 				t.Errorf("rendered (-want +got):\n%s", diff)
 			}
-			pruned, err := tc.filter.prune(l.full.append(nil, words))
+			pruned, err := tc.filter.prune(l.full.append(nil, words, nil))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -254,8 +254,8 @@ func TestFilterBothWays(t *testing.T) {
 		}
 		l, words := build(roots)
 		p := l.program(f)
-		rendered := p.append(nil, words)
-		pruned, err := f.prune(l.full.append(nil, words))
+		rendered := p.append(nil, words, nil)
+		pruned, err := f.prune(l.full.append(nil, words, nil))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -270,7 +270,7 @@ func TestFilterBothWays(t *testing.T) {
 
 func FuzzPrune(f *testing.F) {
 	l, words := build(example())
-	f.Add(l.full.append(nil, words), "cpu", "test_cgroup_b_sub1")
+	f.Add(l.full.append(nil, words, nil), "cpu", "test_cgroup_b_sub1")
 	f.Add([]byte(`{"cpu":null}`), "", "a")
 	f.Add([]byte(`{"cpu":{"sub_cgroup":[]}}`), "", "a")
 	f.Fuzz(func(t *testing.T, data []byte, subsystem, cgroup string) {

@@ -33,6 +33,7 @@ type entry struct {
 	at     time.Duration // when sampled, since epoch
 	layout *layout
 	words  []uint64
+	extra  []uint64 // never changed: the slots of ten seconds share it
 }
 
 type slotRef struct {
@@ -65,7 +66,7 @@ func NewRing(seconds int) *Ring {
 
 // appendSlot adds a slot. It takes words over and gives back a buffer that is
 // free for the next slot. A slot that is held already is never replaced.
-func (r *Ring) appendSlot(slot int64, l *layout, words []uint64) (spare []uint64, added bool) {
+func (r *Ring) appendSlot(slot int64, l *layout, words, extra []uint64) (spare []uint64, added bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at, held := slices.BinarySearchFunc(r.order, slot, bySlot)
@@ -84,7 +85,7 @@ func (r *Ring) appendSlot(slot int64, l *layout, words []uint64) (spare []uint64
 	pos := (r.oldest + r.count) % len(r.entries)
 	e := &r.entries[pos]
 	spare = e.words
-	*e = entry{slot: slot, at: time.Since(r.epoch), layout: l, words: words}
+	*e = entry{slot: slot, at: time.Since(r.epoch), layout: l, words: words, extra: extra}
 	r.count++
 	r.next++
 	r.insertRef(at, slotRef{slot, pos})
@@ -185,10 +186,11 @@ type snapshot struct {
 	age    time.Duration
 	layout *layout
 	words  []uint64
+	extra  []uint64
 }
 
 func (s *snapshot) take(e *entry, now time.Duration) {
-	s.slot, s.age, s.layout = e.slot, now-e.at, e.layout
+	s.slot, s.age, s.layout, s.extra = e.slot, now-e.at, e.layout, e.extra
 	s.words = append(s.words[:0], e.words...)
 }
 

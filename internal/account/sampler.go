@@ -54,11 +54,14 @@ type Sampler struct {
 	layout  *layout      // nil: to be made
 	spare   []uint64
 	devices []cgfs.DeviceBytes
+	extras  extraReader
+	oom     oomWatch
 	last    int64     // the last second that was dealt with
 	lastAt  time.Time // when, by the monotonic clock; zero: never
 
-	mu     sync.Mutex
-	status SamplerStatus
+	mu       sync.Mutex
+	status   SamplerStatus
+	oomKills []OOMKill
 }
 
 // SamplerStatus is the sampler's part of /status.
@@ -128,6 +131,15 @@ func (s *Sampler) Status() SamplerStatus {
 	return s.status
 }
 
+// OOMKills lists the configured cgroups in which the kernel killed processes
+// because memory was short, sorted. Any goroutine may call it; the result is
+// never changed.
+func (s *Sampler) OOMKills() []OOMKill {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.oomKills
+}
+
 // Run samples until ctx ends, then closes every file and returns nil.
 func (s *Sampler) Run(ctx context.Context) error {
 	defer s.close()
@@ -142,6 +154,7 @@ func (s *Sampler) Run(ctx context.Context) error {
 			s.adopt(s.mail.Swap(nil))
 		case <-timer.C:
 			s.tick(s.now())
+			s.lookForKills(false)
 			timer.Reset(s.rest(s.now()))
 		}
 	}
@@ -189,12 +202,26 @@ func (s *Sampler) adopt(t *Target) {
 		sub.close(&s.meters)
 	}
 	s.subs, s.layout = subs, nil
+	s.oom = newOOMWatch(t, &s.oom, &s.meters)
+	s.lookForKills(true)
+}
+
+// lookForKills brings OOMKills up to date.
+func (s *Sampler) lookForKills(all bool) {
+	if !s.oom.look(&s.meters, all, s.now(), s.log) && !all {
+		return
+	}
+	list := s.oom.list()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.oomKills = list
 }
 
 func (s *Sampler) close() {
 	for _, sub := range s.subs {
 		sub.close(&s.meters)
 	}
+	s.oom.close(&s.meters)
 	s.subs = nil
 }
 
@@ -210,8 +237,9 @@ func (s *Sampler) tick(now time.Time) {
 		return
 	}
 	words, unread, reason := s.sample()
+	extra := s.extras.read(&s.meters, slot)
 	var added bool
-	s.spare, added = s.ring.appendSlot(slot, s.layout, words)
+	s.spare, added = s.ring.appendSlot(slot, s.layout, words, extra)
 	if !added {
 		return
 	}
@@ -276,8 +304,9 @@ func (s *Sampler) emit() (words []uint64, ok bool) {
 func (s *Sampler) relayout() {
 	roots := make([]*node, len(s.subs))
 	next := 0
+	s.extras = extraReader{}
 	for i, sub := range s.subs {
-		roots[i] = sub.layoutNode(&sub.root, sub.name, "", &next)
+		roots[i] = sub.layoutNode(&sub.root, sub.name, "", &next, &s.extras)
 	}
 	s.layout = newLayout(roots, next)
 }

@@ -124,7 +124,7 @@ func (s *Service) WriteSlots(ctx context.Context, q Query, w io.Writer) error {
 			continue
 		}
 		out.key(slot)
-		out.buf = p.append(out.buf, sc.words)
+		out.buf = p.append(out.buf, sc.words, sc.extra)
 		if err := out.flush(flushAt); err != nil {
 			return err
 		}

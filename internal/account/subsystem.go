@@ -14,6 +14,7 @@ type subsystem struct {
 	hierarchy *cgfs.Hierarchy
 	usage     cgfs.Usage
 	root      Cgroup
+	extras    []cgfs.ExtraSource
 	dirs      []directory // sorted by path, so parents stand before children
 	index     map[string]int
 	table     *deviceTable // of cgfs.UsageDevices
@@ -32,7 +33,7 @@ type directory struct {
 // newSubsystem compiles t. What old, the same subsystem until now, has open and
 // carries is taken over; old must not be used again.
 func newSubsystem(t *Subsystem, old *subsystem, r *meters) *subsystem {
-	s := &subsystem{name: t.Name, hierarchy: t.Hierarchy, usage: t.Usage, root: t.Root}
+	s := &subsystem{name: t.Name, hierarchy: t.Hierarchy, usage: t.Usage, root: t.Root, extras: t.Extras}
 	if s.hierarchy == nil {
 		s.usage = cgfs.Usage{}
 	}
@@ -65,10 +66,12 @@ func newSubsystem(t *Subsystem, old *subsystem, r *meters) *subsystem {
 
 // continues says whether s reads the same files as old did.
 func (s *subsystem) continues(old *subsystem) bool {
-	same := s.hierarchy == old.hierarchy ||
-		s.hierarchy != nil && old.hierarchy != nil && s.hierarchy.Mount() != "" && s.hierarchy.Mount() == old.hierarchy.Mount()
-	return same && s.root.Dir == old.root.Dir && s.usage.Kind == old.usage.Kind &&
+	return sameMount(s.hierarchy, old.hierarchy) && s.root.Dir == old.root.Dir && s.usage.Kind == old.usage.Kind &&
 		s.usage.SumBelow == old.usage.SumBelow && slices.Equal(s.usage.Files, old.usage.Files)
+}
+
+func sameMount(a, b *cgfs.Hierarchy) bool {
+	return a == b || a != nil && b != nil && a.Mount() != "" && a.Mount() == b.Mount()
 }
 
 // retire ends the directories that are not wanted any more. One of a summed
@@ -227,8 +230,8 @@ func (d *directory) emitDevices(totals []count, words []uint64, numbers int) boo
 }
 
 // layoutNode lays out c and all below it, beginning at the place next.
-func (s *subsystem) layoutNode(c *Cgroup, name, path string, next *int) *node {
-	n := &node{name: name, path: path, hasSub: c.HasSub, first: *next}
+func (s *subsystem) layoutNode(c *Cgroup, name, path string, next *int, extras *extraReader) *node {
+	n := &node{name: name, path: path, hasSub: c.HasSub, first: *next, extras: extras.place(s.extras, c.Dir)}
 	if i, ok := s.index[c.Dir]; ok {
 		n.kind, n.key = s.usage.Kind, s.usage.Key
 		d := &s.dirs[i]
@@ -245,7 +248,7 @@ func (s *subsystem) layoutNode(c *Cgroup, name, path string, next *int) *node {
 		if path != "" {
 			below = path + "/" + below
 		}
-		n.sub = append(n.sub, s.layoutNode(child, child.Name, below, next))
+		n.sub = append(n.sub, s.layoutNode(child, child.Name, below, next, extras))
 	}
 	return n
 }

@@ -22,6 +22,11 @@ type Subsystem struct {
 	// Others, used with Usage.SumBelow, are the directories below our root that
 	// are not configured, relative to the mount.
 	Others []string
+	// Extras are the optional members of the value, sorted by key.
+	Extras []cgfs.ExtraSource
+	// OOMKills, if set, says where out-of-memory kills in the subsystem's cgroups
+	// are counted.
+	OOMKills *cgfs.OOMKills
 }
 
 // Cgroup is one configured cgroup.

@@ -253,6 +253,9 @@ func (h *Hierarchy) Exists(dir, file string) bool {
 
 // Read returns the text of a control file without the final newline.
 func (h *Hierarchy) Read(dir, file string) (string, error) {
+	if file == DevicesFile {
+		return h.readDevices(dir)
+	}
 	data, err := h.readAll(dir, file)
 	return strings.TrimSuffix(string(data), "\n"), err
 }
@@ -285,6 +288,9 @@ func (h *Hierarchy) readAll(dir, file string) ([]byte, error) {
 // Write writes text to a control file in one write, which is what the kernel
 // takes as one value. The file is never created: a missing one is ErrNotExist.
 func (h *Hierarchy) Write(dir, file, text string) error {
+	if file == DevicesFile {
+		return h.writeDevices(dir, text)
+	}
 	fd, err := h.openat(path.Join(dir, file), unix.O_WRONLY)
 	if err != nil {
 		return &Error{Op: "write", Path: h.Display(dir, file), Text: text, Err: err}

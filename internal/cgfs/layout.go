@@ -99,7 +99,7 @@ func (l *Layout) Subsystems(h *Hierarchy) []string {
 		return h.Subsystems()
 	}
 	var out []string
-	for _, s := range append([]string{"cpuacct", "freezer"}, h.mount.Subsystems...) {
+	for _, s := range append([]string{"cpuacct", "devices", "freezer"}, h.mount.Subsystems...) {
 		if s == "io" {
 			s = "blkio"
 		}
@@ -128,7 +128,7 @@ func (l *Layout) Caps(subsystem string) Caps {
 	witness, found := h.witness("", Controller(subsystem), new(int))
 	return Caps{Version: 2, Has: func(file string) bool {
 		switch {
-		case strings.HasPrefix(file, "cgroup."):
+		case strings.HasPrefix(file, "cgroup."), file == DevicesFile:
 			return true
 		case found:
 			return h.Exists(witness, file)

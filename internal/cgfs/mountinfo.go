@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -25,6 +26,9 @@ type Mount struct {
 	Subsystems []string
 	// ReadOnly: mounted read-only here.
 	ReadOnly bool
+	// LocalEvents: a cgroup's memory.events leave out the cgroups below (the v2
+	// option memory_localevents).
+	LocalEvents bool
 }
 
 // ParseMountinfo finds the cgroup mounts at or below dir in the text of
@@ -75,6 +79,7 @@ func parseMount(line string) (m Mount, ok bool, err error) {
 	switch after[0] {
 	case "cgroup2":
 		m.Version, m.Name = 2, "unified"
+		m.LocalEvents = slices.Contains(strings.Split(after[len(after)-1], ","), "memory_localevents")
 		return m, true, nil
 	case "cgroup":
 		if len(after) < 3 {

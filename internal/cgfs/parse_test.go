@@ -57,6 +57,9 @@ func TestParseMountinfo(t *testing.T) {
 		{"the writable whole is best", container, "/", []Mount{
 			{Name: "cpu", Dir: "/mnt/whole", Root: "/", Version: 1, Subsystems: []string{"cpu"}},
 		}},
+		{"memory events without those below", "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate,memory_localevents\n", "/sys/fs/cgroup", []Mount{
+			{Name: "unified", Dir: "/sys/fs/cgroup", Root: "/", Version: 2, LocalEvents: true},
+		}},
 		{"nothing there", alone, "/sys/fs/cgro", nil},
 	} {
 		got, err := ParseMountinfo([]byte(c.data), c.dir)

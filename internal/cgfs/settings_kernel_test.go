@@ -36,6 +36,7 @@ var examples = map[string][]string{
 		`{"max": {"DISK": {"rbps": "1G", "wbps": "2G", "riops": 1000, "wiops": 2000}}}`,
 	},
 	"pids":     {`{"max": 100}`, `{"max": 0}`, `{"max": 4194304}`},
+	"devices":  {`{"deny": ["a"], "allow": ["c 1:3 rwm", "c 1:5 rw"]}`, `{"deny": ["a"]}`, `{"deny": ["a"], "allow": ["b *:* r"]}`},
 	"freezer":  {`{"state": "FROZEN"}`, `{"freeze": 1}`},
 	"hugetlb":  {`{"2MB_limit_in_bytes": "5M"}`, `{"2MB_rsvd_max": "4M"}`, `{"1GB_max": "3G"}`},
 	"net_cls":  {`{"class_id": "10:1"}`},
@@ -56,7 +57,7 @@ func TestKernelSettings(t *testing.T) {
 		})
 		t.Run("v2/"+subsystem, func(t *testing.T) {
 			h, root := unified(t, subsystem)
-			tryAll(t, h, root, subsystem, Caps{Version: 2, Has: func(probe string) bool { return h.Exists(root, probe) }})
+			tryAll(t, h, root, subsystem, Caps{Version: 2, Has: func(probe string) bool { return probe == DevicesFile || h.Exists(root, probe) }})
 		})
 		for _, example := range examples[subsystem] {
 			conf, _ := parseConf(subsystem, strings.ReplaceAll(example, "DISK", "8:0"))
@@ -98,7 +99,7 @@ func unified(t *testing.T, subsystem string) (h *Hierarchy, root string) {
 	}
 	t.Cleanup(func() { _ = h.Close() })
 	controller := Controller(subsystem)
-	if h.Version() != 2 || controller == "" && subsystem != "freezer" {
+	if h.Version() != 2 || controller == "" && subsystem != "freezer" && subsystem != "devices" {
 		t.Skipf("v2 has no %s", subsystem)
 	}
 	if controller != "" {

@@ -70,6 +70,7 @@ var settings = slices.Concat(
 	of("blkio", blkioSettings),
 	of("cpu", cpuSettings),
 	of("cpuset", cpusetSettings),
+	of("devices", devicesSettings),
 	of("freezer", freezerSettings),
 	of("hugetlb", hugetlbSettings),
 	of("memory", memorySettings),
@@ -144,11 +145,15 @@ func overlap(a, b string) bool {
 	return a == b || strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/")
 }
 
-// Conflicts says which settings of one conf are names for the same thing, in
-// words for a fault of the document. keys may come in any order.
+// Conflicts says which settings of one conf are names for the same thing, or make
+// no sense without another, in words for a fault of the document. keys may come
+// in any order.
 func Conflicts(subsystem string, keys []string) []string {
 	keys = slices.Sorted(slices.Values(keys))
 	var out []string
+	if lacksDeny(subsystem, keys) {
+		out = append(out, `allow needs deny: ["a"] in the same conf`)
+	}
 	for i, a := range keys {
 		for _, b := range keys[i+1:] {
 			if a != b && SameThing(subsystem, a, b) {

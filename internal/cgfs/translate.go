@@ -49,6 +49,9 @@ type Write struct {
 	// Weight is not nil where Text is to be computed from all siblings; Text is
 	// what siblings with the kernel's default weight ask for.
 	Weight *Weight
+	// Before: a new cgroup gets it before it has children, because the kernel
+	// refuses it afterwards.
+	Before bool
 	// FromParent: what should be read is what the parent reads. Text is empty.
 	FromParent bool
 }

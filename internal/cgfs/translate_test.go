@@ -72,6 +72,9 @@ func shown(w Write) string {
 	if w.Weight != nil {
 		s += fmt.Sprintf(", weight %d of %d", w.Weight.Share, w.Weight.DefaultShare)
 	}
+	if w.Before {
+		s += ", before children"
+	}
 	if w.FromParent {
 		s += ", from the parent"
 	}
@@ -225,6 +228,7 @@ func TestResetConf(t *testing.T) {
 		{"memory", "limit_in_bytes", map[string]string{"limit_in_bytes": "max"}},
 		{"blkio", "throttle_read_bps_device 8:0", map[string]string{"throttle_read_bps_device": "8:0 max"}},
 		{"cpu", "share", map[string]string{"share": "1024"}},
+		{"devices", "deny", map[string]string{"deny": TextDefault}},
 		{"cpu", "nosuch", nil},
 		{"cpuset", "cpus 1:1", nil},
 	} {
@@ -251,6 +255,9 @@ func TestConflicts(t *testing.T) {
 		{"blkio", []string{"throttle_read_bps_device", "throttle_write_bps_device"}, nil},
 		{"blkio", []string{"throttle_read_bps_device", "max"}, []string{"max and throttle_read_bps_device are two names for one thing"}},
 		{"hugetlb", []string{"2MB_max", "1GB_max", "2MB_rsvd_max"}, nil},
+		{"devices", []string{"deny", "allow"}, nil},
+		{"devices", []string{"deny"}, nil},
+		{"devices", []string{"allow"}, []string{`allow needs deny: ["a"] in the same conf`}},
 		{"cpu", []string{"nosuch", "nosuch2"}, nil},
 	} {
 		if diff := cmp.Diff(c.want, Conflicts(c.subsystem, c.keys)); diff != "" {

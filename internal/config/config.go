@@ -74,6 +74,10 @@ type Config struct {
 	// BlkioArmDisks lets the daemon arm disks by a no-op throttle rule.
 	BlkioArmDisks bool
 
+	// AccountExtra are optional parts of the usage data, as package cgfs names
+	// them, sorted; nil for none.
+	AccountExtra []string
+
 	// LogLevel is debug, info, warn or error.
 	LogLevel string
 	// LogFormat is auto, json or console.

@@ -23,7 +23,7 @@ func TestKeys(t *testing.T) {
 		if k.Help == "" || strings.Contains(k.Help, "\n") || strings.HasSuffix(k.Help, ".") {
 			t.Errorf("%s: help %q", k.Name, k.Help)
 		}
-		if (k.Kind == KindChoice) != (len(k.Choices) > 0) || k.Kind == KindChoice && !slices.Contains(k.Choices, k.Default) {
+		if k.Kind != KindList && (k.Kind == KindChoice) != (len(k.Choices) > 0) || k.Kind == KindChoice && !slices.Contains(k.Choices, k.Default) {
 			t.Errorf("%s: choices %q, default %q", k.Name, k.Choices, k.Default)
 		}
 		if k.Flag == (k.Kind == KindAuth) {

@@ -1,6 +1,10 @@
 package config
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+)
 
 // Kind is the type of a key's value.
 type Kind int
@@ -36,7 +40,7 @@ type Key struct {
 	Name    string   // as in the file, such as "zk_prefix"
 	Kind    Kind     // type of the value
 	Default string   // in the form a flag takes; "" for none
-	Choices []string // for KindChoice
+	Choices []string // for KindChoice, and for a KindList that takes these words only
 	Help    string   // one line, for --help
 	Detail  string   // more, for the manual; may be empty
 	Example string   // a TOML value, where the default says too little
@@ -175,6 +179,11 @@ var Keys = []Key{
 	{Name: "blkio_arm_disks", Kind: KindBool, Default: "true", Flag: true, set: setBlkioArmDisks,
 		Help:   "make the kernel count disk traffic by a throttle rule that limits nothing",
 		Detail: "Recent cgroup v1 kernels count nothing for a disk until it has a rule. Only when the document names blkio."},
+	{Name: "account_extra", Kind: KindList, Choices: []string{cgfs.PartMemoryEvents, cgfs.PartPSI, cgfs.PartThrottling}, Flag: true, set: setAccountExtra,
+		Help: "further parts of the usage data: memory_events, psi, throttling",
+		Detail: "Each is recorded where the kernel has it, and read every 10 seconds. " +
+			"psi: pressure of CPU, memory and disks (v2). throttling: how often and how long a CPU limit stopped a cgroup. memory_events: what memory limits led to (v2).",
+		Example: `["psi", "throttling"]`},
 	{Name: "log_level", Kind: KindChoice, Choices: []string{"debug", "info", "warn", "error"}, Default: "info", Flag: true, set: setLogLevel,
 		Help: "least level that is logged"},
 	{Name: "log_format", Kind: KindChoice, Choices: []string{"auto", "json", "console"}, Default: "auto", Flag: true, set: setLogFormat,

@@ -64,6 +64,12 @@ func TestParse(t *testing.T) {
 		{"choices", "pid_file_check = 'off'\nlog_level = 'debug'\nlog_format = 'json'", nil, func(c *Config) {
 			c.PidFileStrict, c.LogLevel, c.LogFormat = false, "debug", "json"
 		}},
+		{"parts of the accounting", "account_extra = ['throttling', 'psi', 'throttling']", nil, func(c *Config) {
+			c.AccountExtra = []string{"psi", "throttling"}
+		}},
+		{"parts of the accounting as flags", "account_extra = ['psi']", map[string]string{"account_extra": "memory_events\nthrottling"}, func(c *Config) {
+			c.AccountExtra = []string{"memory_events", "throttling"}
+		}},
 		{"paths", "cgroup_root = 'prod//x/'\ncgroup_dir = '/a/../b/'\nstate_dir = '/s/'\nconf_file = '/c//d'", nil, func(c *Config) {
 			c.CgroupRoot, c.CgroupDir, c.StateDir, c.ConfFile = "/prod/x", "/b", "/s", "/c/d"
 		}},
@@ -158,6 +164,7 @@ f.toml:4: cgroup_dir: want a string in quotes, not the number 5
 		{"command of numbers", "get_zk_host = ['/x', 5]", nil, `f.toml:1: get_zk_host: item 2: want a string in quotes, not the number 5`},
 		{"list as a string", "protected_cgroup = 'a'", nil, `f.toml:1: protected_cgroup: want a list of strings such as ["a", "b"], not a string`},
 		{"list of numbers", "protected_cgroup = [\n 'a',\n 1]", nil, `f.toml:1: protected_cgroup: item 2: want a string in quotes, not the number 1`},
+		{"part of the accounting", "account_extra = ['psi', 'PSI']", nil, `f.toml:1: account_extra: want memory_events or psi or throttling, not "PSI"`},
 		{"glob", "protected_cgroup = ['[a']", nil, `f.toml:1: protected_cgroup: a bad pattern: "[a"`},
 		{"protected root", "protected_cgroup = ['cpu:/']", nil, `f.toml:1: protected_cgroup: a path protects a cgroup below our root, not the root itself`},
 		{"ip", "communicate_ip = 'localhost'", nil, `f.toml:1: communicate_ip: not an IP address: "localhost"`},

@@ -219,6 +219,21 @@ func setBlkioArmDisks(d *draft, in input) (err error) {
 	return err
 }
 
+func setAccountExtra(d *draft, in input) error {
+	list, err := asList(in.value)
+	if err != nil {
+		return err
+	}
+	for _, part := range list {
+		if err := oneOf(in.key, part); err != nil {
+			return err
+		}
+	}
+	slices.Sort(list)
+	d.AccountExtra = slices.Compact(list)
+	return nil
+}
+
 func setCommunicateIP(d *draft, in input) error {
 	s, err := asString(in.value)
 	if err != nil {
@@ -313,8 +328,12 @@ func choice(in input) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !slices.Contains(in.key.Choices, s) {
-		return "", fmt.Errorf("want %s, not %q", strings.Join(in.key.Choices, " or "), s)
+	return s, oneOf(in.key, s)
+}
+
+func oneOf(k *Key, s string) error {
+	if !slices.Contains(k.Choices, s) {
+		return fmt.Errorf("want %s, not %q", strings.Join(k.Choices, " or "), s)
 	}
-	return s, nil
+	return nil
 }

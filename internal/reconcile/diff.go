@@ -107,6 +107,11 @@ func (d *differ) create() {
 			continue
 		}
 		d.step(Step{Op: OpMkdir, Dir: d.tree.Full(dir.Path), Path: dir.Path, Place: d.tree.Place(dir.Path)})
+		for _, s := range dir.Settings {
+			if s.Before {
+				d.write(PhaseCreate, dir.Path, s)
+			}
+		}
 	}
 }
 
@@ -159,6 +164,7 @@ func (d *differ) setting(p string, n *Node, s Setting) {
 		s.Want = s.Text
 	}
 	switch {
+	case n == nil && s.Before && p != "": // done, see create
 	case n == nil, !d.enabled(p, s.Controller):
 		// A new cgroup has no limits, but a cpuset without members.
 		phase := PhaseLoosen

@@ -14,7 +14,7 @@ var unified = func() Host {
 		Hierarchies: map[string]string{}, Unified: "unified", Controllers: []string{"cpuset", "cpu", "io", "memory", "hugetlb", "pids"},
 		Caps: map[string]cgfs.Caps{},
 	}
-	for _, s := range []string{"cpu", "cpuacct", "blkio", "memory", "pids", "cpuset", "freezer"} {
+	for _, s := range []string{"cpu", "cpuacct", "blkio", "memory", "pids", "cpuset", "devices", "freezer"} {
 		h.Hierarchies[s] = "unified"
 		h.Caps[s] = cgfs.Caps{Version: 2, PageSize: 4096, Has: func(file string) bool { return file != "io.bfq.weight" }}
 	}

@@ -281,7 +281,7 @@ func (d *decoder) conf(n *Node) error {
 		slices.Sort(n.Unknown)
 		slices.Sort(n.Warnings)
 	}
-	if len(n.Conf) > 1 {
+	if len(n.Conf) > 0 {
 		for _, conflict := range cgfs.Conflicts(d.subsystem.name, slices.Collect(maps.Keys(n.Conf))) {
 			d.fault(conflict)
 		}

@@ -83,14 +83,21 @@ func TestImports(t *testing.T) {
 // TestEdges: each library that talks to the outside is behind one package.
 func TestEdges(t *testing.T) {
 	only := map[string][]string{
-		"github.com/go-zookeeper/zk":     {"internal/zkconf", "internal/testserver"},
-		"github.com/redis/go-redis/v9":   {"internal/account", "internal/testserver"},
-		"github.com/gorilla/websocket":   {"internal/wsapi"},
-		"golang.org/x/sys/unix":          {"internal/cgfs", "internal/pidfiles"},
-		"github.com/spf13/cobra":         {"cmd/cgrouparchd"},
-		"github.com/BurntSushi/toml":     {"internal/config"},
-		"github.com/fsnotify/fsnotify":   {"internal/zkconf", "internal/pidfiles"},
-		"golang.org/x/sync/errgroup":     {"cmd/cgrouparchd"},
+		"github.com/go-zookeeper/zk":   {"internal/zkconf", "internal/testserver"},
+		"github.com/redis/go-redis/v9": {"internal/account", "internal/testserver"},
+		"github.com/gorilla/websocket": {"internal/wsapi"},
+		"golang.org/x/sys/unix":        {"internal/cgfs", "internal/pidfiles"},
+		"github.com/spf13/cobra":       {"cmd/cgrouparchd"},
+		"github.com/BurntSushi/toml":   {"internal/config"},
+		"github.com/fsnotify/fsnotify": {"internal/zkconf", "internal/pidfiles"},
+		"golang.org/x/sync/errgroup":   {"cmd/cgrouparchd"},
+
+		"github.com/opencontainers/cgroups":                {"internal/cgfs"}, // device rules on v2, nothing else of it
+		"github.com/opencontainers/cgroups/devices":        {"internal/cgfs"},
+		"github.com/opencontainers/cgroups/devices/config": {"internal/cgfs"},
+		"github.com/cilium/ebpf":                           {"internal/cgfs"},
+		"github.com/cilium/ebpf/link":                      {"internal/cgfs"},
+
 		"text/template":                  nil, // costs megabytes of binary
 		"html/template":                  nil,
 		"github.com/alicebob/miniredis":  nil, // does not expire keys in real time

@@ -3,15 +3,13 @@
 # never on a host of yours. It installs the daemon there, and then restarts, kills, stalls and upgrades it, while placed
 # processes must stay where they are, alive.
 #
-#   usage: guest.sh DIR     DIR holds cgrouparchd (the binary), cgrouparchd.service and cgrouparchd-generator
+#   usage: guest.sh BINARY UNITS     the daemon, and the directory of cgrouparchd.service and cgrouparchd-generator
+#          guest.sh after-reboot     the second part, once the same machine was started again
 #
-# It works on every layout that systemd mounts (v2, hybrid, v1). At its end it reboots the machine when
-# GUEST_REBOOT=1: start it again after the boot, on the same disk, and it goes on with its second part. Exit status: 0,
-# or 1 when a check failed. Each check is one line.
+# It works on every layout that systemd mounts (v2, hybrid, v1). Exit status: 0, or 1 when a check failed. Each check
+# is one line.
 set -u
 
-dir=${1:?usage: guest.sh DIR}
-marker=/var/lib/cgatest-second-part
 unit=cgrouparchd.service
 drop=/etc/systemd/system/$unit.d
 conf=/etc/cgrouparchd
@@ -94,9 +92,9 @@ unharmed() { # AFTER WHAT
 }
 
 install_it() {
-	install -m 0755 "$dir/cgrouparchd" /usr/local/bin/cgrouparchd
-	install -m 0644 "$dir/cgrouparchd.service" /etc/systemd/system/cgrouparchd.service
-	install -D -m 0755 "$dir/cgrouparchd-generator" /usr/local/lib/systemd/system-generators/cgrouparchd-generator
+	install -m 0755 "$binary" /usr/local/bin/cgrouparchd
+	install -m 0644 "$units/cgrouparchd.service" /etc/systemd/system/cgrouparchd.service
+	install -D -m 0755 "$units/cgrouparchd-generator" /usr/local/lib/systemd/system-generators/cgrouparchd-generator
 	mkdir -p $conf /run/cgatest "$drop"
 	cat >$conf/cgrouparchd.toml <<-END
 		conf_file = "$conf/arch_conf.json"
@@ -299,19 +297,17 @@ second_part() {
 	unharmed "boot"
 }
 
-if [ -e $marker ]; then
-	rm -f $marker
-	second_part
-else
+case $# in
+1) [ "$1" = after-reboot ] && second_part || { echo "usage: guest.sh BINARY UNITS | after-reboot" >&2; exit 2; } ;;
+2)
+	binary=$1 units=$2
 	first_part
-	if [ "${GUEST_REBOOT:-0}" = 1 ] && [ $failed = 0 ]; then
-		: >$marker
-		sync
-		systemctl --no-block reboot
-		sleep 60
-		bad "reboot: the machine is still up"
-	fi
-fi
+	;;
+*)
+	echo "usage: guest.sh BINARY UNITS | after-reboot" >&2
+	exit 2
+	;;
+esac
 if [ $failed = 1 ]; then
 	journalctl -u "$unit" -o short-monotonic --no-pager | tail -n 60
 fi

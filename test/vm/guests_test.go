@@ -98,14 +98,14 @@ var guests = []guest{
 		name:     "systemd-252",
 		machine:  machine{kernel: "kernel-6.1", image: "systemd-252.ext4", layout: "v2", modules: []string{"bfq"}, memory: 768},
 		binaries: []binary{daemon},
-		jobs:     systemdSmoke,
+		jobs:     underSystemd,
 	},
 	{
 		name:     "systemd-257",
 		full:     true,
 		machine:  machine{kernel: "kernel-6.12", image: "systemd-257.ext4", layout: "v2", modules: []string{"bfq"}, memory: 768},
 		binaries: []binary{daemon},
-		jobs:     systemdSmoke,
+		jobs:     underSystemd,
 	},
 	{
 		name: "hybrid-systemd-252",
@@ -115,20 +115,17 @@ var guests = []guest{
 			append: "systemd.unified_cgroup_hierarchy=0",
 		},
 		binaries: append(slices.Clone(units[:1]), daemon),
+		jobs:     underSystemd,
 	},
 }
 
-// systemdSmoke shows that the guest is what it says, and that a job list survives a reboot.
-var systemdSmoke = []job.Job{
-	{Name: "running", Argv: []string{"/bin/sh", "-c", `
-		set -e
-		test "$(cat /proc/1/comm)" = systemd
-		test "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs
-		systemctl is-active multi-user.target
-		systemctl --version | head -n 1
-		echo was here >/var/tmp/left`}, Seconds: 60, Reboot: true},
-	{Name: "after-reboot", Argv: []string{"/bin/sh", "-c", `grep "was here" /var/tmp/left && systemctl is-active multi-user.target`}, Seconds: 60},
+// underSystemd installs the unit of deploy/systemd, restarts, kills and stalls it, and starts the machine again.
+var underSystemd = []job.Job{
+	{Name: "unit", Argv: []string{"/bin/bash", unitScript, payload + "/cgrouparchd", payload + "/deploy/systemd"}, Seconds: 900, Reboot: true},
+	{Name: "after-reboot", Argv: []string{"/bin/bash", unitScript, "after-reboot"}, Seconds: 300},
 }
+
+const unitScript = payload + "/test/systemd/guest.sh"
 
 // TestReports: whatever becomes of a job, the host hears the truth about it, also when the whole guest goes down.
 func TestReports(t *testing.T) {
@@ -190,7 +187,7 @@ func (g guest) test(t *testing.T, b *builder) {
 		t.Skip("no job matches -vm.jobs")
 	}
 	m.files["cgrouparchd"] = b.program(t, "cmd/cgrouparchd")
-	for _, pattern := range []string{"deploy/*.toml", "deploy/systemd/*"} {
+	for _, pattern := range []string{"deploy/*.toml", "deploy/systemd/*", "test/systemd/*"} {
 		found, _ := filepath.Glob(filepath.Join("..", "..", pattern))
 		for _, file := range found {
 			m.files[path.Join(path.Dir(pattern), filepath.Base(file))] = file
@@ -280,11 +277,12 @@ func (r result) judge(t *testing.T, j job.Job) {
 }
 
 var (
-	passed = regexp.MustCompile(`(?m)^--- PASS: `)
+	// passed is a test, or a check of unitScript.
+	passed = regexp.MustCompile(`(?m)^(--- PASS: |ok {6})`)
 	// skipped is a skip and the line before it, which says why.
 	skipped = regexp.MustCompile(`(?m)^.*\n *--- SKIP: .*`)
-	// wellDone are the lines of -test.v about tests that pass.
-	wellDone = regexp.MustCompile(`(?m)^(=== .*| *--- (PASS|SKIP): .*|PASS)\n`)
+	// wellDone are the lines about tests and checks that pass.
+	wellDone = regexp.MustCompile(`(?m)^(=== .*| *--- (PASS|SKIP): .*|PASS|ok {6}.*)\n`)
 )
 
 // summary counts what passed and names what was skipped, but for tests of other layouts.

@@ -1,0 +1,314 @@
+package cgfs
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+)
+
+func TestDeviceValues(t *testing.T) {
+	list := func(rules ...any) []any { return rules }
+	const wrongDeny = `must be ["a"]: the kernel does not show which single devices are denied, so deny all and list in allow what may be used`
+	notRule := func(text string) string {
+		return fmt.Sprintf("not a rule such as \"c 1:3 rwm\", of b or c, numbers or *, and r, w, m: %q", text)
+	}
+	for _, c := range []struct {
+		key   string
+		value any
+		want  string
+		err   string
+	}{
+		{key: "deny", value: list("a"), want: "a"},
+		{key: "deny", value: list("all"), want: "a"},
+		{key: "deny", value: list("a *:* rwm"), want: "a"},
+		{key: "deny", value: list("c 1:3 rwm"), err: wrongDeny},
+		{key: "deny", value: list("a", "a"), err: wrongDeny},
+		{key: "deny", value: list(), err: wrongDeny},
+		{key: "deny", value: "a", err: wrongDeny},
+		{key: "deny", value: nil, err: wrongDeny},
+		{key: "allow", value: list(), want: "none"},
+		{key: "allow", value: list("c 1:5 rwm", "c 1:3 mr", "b 8:* r"), want: "b 8:* r, c 1:3 rm, c 1:5 rwm"},
+		{key: "allow", value: list("c 1:10 r", "c 1:3 r", "c 1:3 w"), want: "c 1:3 rw, c 1:10 r"},
+		{key: "allow", value: list("c *:* rwm", "b *:* rwm"), want: "a *:* rwm"},
+		{key: "allow", value: list("a"), err: notRule("a")},
+		{key: "allow", value: list("a *:* rwm"), err: notRule("a *:* rwm")},
+		{key: "allow", value: list("c 1:3"), err: notRule("c 1:3")},
+		{key: "allow", value: list("c 1:3 "), err: notRule("c 1:3 ")},
+		{key: "allow", value: list("c 1:3 rx"), err: notRule("c 1:3 rx")},
+		{key: "allow", value: list("c 1 r"), err: notRule("c 1 r")},
+		{key: "allow", value: list("c 4096:0 r"), err: notRule("c 4096:0 r")},
+		{key: "allow", value: list("c 1:1048576 r"), err: notRule("c 1:1048576 r")},
+		{key: "allow", value: list("c -1:3 r"), err: notRule("c -1:3 r")},
+		{key: "allow", value: list("c 1:3 r, c 1:5 r"), err: notRule("c 1:3 r, c 1:5 r")},
+		{key: "allow", value: list(nil), err: `not a rule such as "c 1:3 rwm": null`},
+		{key: "allow", value: "c 1:3 r", err: `not an array of rules: "c 1:3 r"`},
+	} {
+		s, ok := LookupSetting("devices", c.key)
+		if !ok {
+			t.Fatal(c.key)
+		}
+		text, _, err := s.Parse(c.value)
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if text != c.want || got != c.err {
+			t.Errorf("%s %#v: %q, %q; want %q, %q", c.key, c.value, text, got, c.want, c.err)
+		}
+	}
+}
+
+func TestRuleChanges(t *testing.T) {
+	for _, c := range []struct {
+		now, want string
+		writes    []ruleWrite
+	}{
+		{"none", "none", nil},
+		{"c 1:3 rwm", "c 1:3 rwm", nil},
+		{"none", "c 1:3 rwm, c 1:5 r", []ruleWrite{{"devices.allow", "c 1:3 rwm"}, {"devices.allow", "c 1:5 r"}}},
+		{"c 1:3 rwm", "c 1:5 r", []ruleWrite{{"devices.allow", "c 1:5 r"}, {"devices.deny", "c 1:3 rwm"}}},
+		{"c 1:3 rw", "c 1:3 wm", []ruleWrite{{"devices.allow", "c 1:3 m"}, {"devices.deny", "c 1:3 r"}}},
+		{"c 1:* rwm", "c 1:3 rwm", []ruleWrite{{"devices.allow", "c 1:3 rwm"}, {"devices.deny", "c 1:* rwm"}}},
+	} {
+		now, _, err1 := parseRules(c.now)
+		want, _, err2 := parseRules(c.want)
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.writes, ruleChanges(now, want), cmp.AllowUnexported(ruleWrite{})); diff != "" {
+			t.Errorf("from %s to %s (-want +got):\n%s", c.now, c.want, diff)
+		}
+	}
+}
+
+// What the changes add and take away leads from any rules to any others.
+func TestRuleChangesLeadThere(t *testing.T) {
+	some := rapid.Custom(func(t *rapid.T) rules {
+		return rapid.MapOf(rapid.Custom(func(t *rapid.T) node {
+			return node{rapid.SampledFrom([]byte("bc")).Draw(t, "kind"), rapid.Int64Range(-1, 2).Draw(t, "major"), rapid.Int64Range(-1, 2).Draw(t, "minor")}
+		}), rapid.Custom(func(t *rapid.T) access { return access(rapid.IntRange(1, 7).Draw(t, "access")) })).Draw(t, "rules")
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		now, want := some.Draw(t, "now"), some.Draw(t, "want")
+		got := rules{}
+		maps.Copy(got, now)
+		for _, w := range ruleChanges(now, want) {
+			one := rules{}
+			if err := one.add(w.text); err != nil {
+				t.Fatal(err)
+			}
+			for n, bits := range one {
+				if w.file == "devices.allow" {
+					got[n] |= bits
+				} else if got[n] &^= bits; got[n] == 0 {
+					delete(got, n)
+				}
+			}
+		}
+		if got.String() != want.String() {
+			t.Fatalf("from %s to %s: %s", now, want, got)
+		}
+	})
+}
+
+// What is read back reads the same when it is written again.
+func FuzzParseRules(f *testing.F) {
+	for _, seed := range []string{"", "none", "a *:* rwm", "c 1:3 rwm\nb 8:* r\n", "c 1:3 rwm, c 1:5 w", "b *:* rwm, c *:* rwm"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		r, all, err := parseRules(text)
+		if err != nil {
+			return
+		}
+		again, all2, err := parseRules(r.String())
+		if err != nil || !maps.Equal(r, again) && !r.all() || all2 != r.all() || r.all() && !all {
+			t.Errorf("%q: %v %t, again %v %t %v", text, r, all, again, all2, err)
+		}
+	})
+}
+
+// try starts a shell, brings it into a cgroup and lets it open devices there.
+func try(t *testing.T, h *Hierarchy, dir string, devices ...string) string {
+	t.Helper()
+	script := "read go\n"
+	for _, d := range devices {
+		script += fmt.Sprintf("( : <%s ) 2>/dev/null && echo %s\n", d, filepath.Base(d))
+	}
+	cmd := exec.Command("/bin/sh", "-c", strings.ReplaceAll(script, "2>/dev/null", "2>&-")) // without devices that are not asked for
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	cmd.Stdout = &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	moved := errors.New("not moved")
+	if err := errors.Join(h.Move(dir, []int{cmd.Process.Pid}, func(_ int, err error) { moved = err }), moved); err != nil {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		t.Fatal(err)
+	}
+	_, _ = in.Write([]byte("\n"))
+	_ = in.Close()
+	_ = cmd.Wait() // its status is that of the last device
+	return strings.Join(strings.Fields(out.String()), " ")
+}
+
+// rulesBecome writes the rules of a cgroup and expects to read them back, and
+// which of two devices a process may open then.
+func rulesBecome(t *testing.T, h *Hierarchy, dir, text, opens string) {
+	t.Helper()
+	if err := h.Write(dir, DevicesFile, text); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := h.Read(dir, DevicesFile); err != nil || got != text {
+		t.Errorf("wrote %q, reads %q %v", text, got, err)
+	}
+	if got := try(t, h, dir, "/dev/zero", "/dev/full"); got != opens {
+		t.Errorf("with %q a process opens %q, want %q", text, got, opens)
+	}
+}
+
+func TestKernelDevices(t *testing.T) {
+	for version, open := range map[int]func(*testing.T, string) (*Hierarchy, string){1: kernel, 2: unified} {
+		t.Run(fmt.Sprintf("v%d", version), func(t *testing.T) {
+			h, root := open(t, "devices")
+			if got, err := h.Read(root, DevicesFile); err != nil || got != AllDevices {
+				t.Fatalf("a new cgroup reads %q %v", got, err)
+			}
+			rulesBecome(t, h, root, "c 1:5 rwm", "zero") // 1:5 is zero, 1:7 is full
+			rulesBecome(t, h, root, "c 1:7 r", "full")
+			rulesBecome(t, h, root, "c 1:7 w", "")
+			rulesBecome(t, h, root, "b *:* rwm, c 1:* r", "zero full")
+			rulesBecome(t, h, root, NoDevices, "")
+			rulesBecome(t, h, root, AllDevices, "zero full")
+			rulesBecome(t, h, root, NoDevices, "")
+			if err := h.Mkdir(root + "/child"); err != nil {
+				t.Fatal(err)
+			}
+			if got := try(t, h, root+"/child", "/dev/zero"); got != "" {
+				t.Errorf("a child of a denied cgroup opens %q", got)
+			}
+			// v1 does not leave its mode now; everything is listed then.
+			rulesBecome(t, h, root, AllDevices, "zero full")
+			rulesBecome(t, h, root, "c 1:5 rwm", "zero")
+			if err := h.Write("", DevicesFile, NoDevices); err == nil || !strings.Contains(err.Error(), "left as it is") {
+				t.Errorf("the rules of a whole hierarchy: %v", err)
+			}
+			if err := h.Write(root, DevicesFile, "c 1:x r"); err == nil {
+				t.Error("nonsense was taken")
+			}
+			if _, err := h.Read(root+"/nosuch", DevicesFile); !errors.Is(err, ErrNotExist) {
+				t.Errorf("rules of nothing: %v", err)
+			}
+		})
+	}
+}
+
+// v1 only: a child cannot have more than its parent, nor a parent with children
+// begin to deny.
+func TestKernelDevicesV1Refusals(t *testing.T) {
+	h, root := kernel(t, "devices")
+	if err := h.Mkdir(root + "/a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Write(root, DevicesFile, NoDevices); err == nil || !strings.Contains(err.Error(), "no child cgroups") || !errors.Is(err, unix.EINVAL) {
+		t.Errorf("a parent of a child: %v", err)
+	}
+	if err := h.Write(root+"/a", DevicesFile, "c 1:5 r"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Mkdir(root + "/a/b"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Write(root+"/a/b", DevicesFile, "c 1:7 r"); err == nil || !strings.Contains(err.Error(), "c 1:7 r is not allowed to the cgroup above") {
+		t.Errorf("more than the parent has: %v", err)
+	}
+	if list, err := h.Read(root+"/a/b", "devices.list"); err != nil || list != "c 1:5 r" {
+		t.Errorf("the child has %q %v", list, err)
+	}
+}
+
+// TestAttachAndExit is the process that another test starts.
+func TestAttachAndExit(t *testing.T) {
+	dir := os.Getenv("CGATEST_ATTACH")
+	if dir == "" {
+		t.Skip("only as a child of TestKernelDevicesV2Program")
+	}
+	mount, root := filepath.Split(dir)
+	h, err := OpenHierarchy(filepath.Clean(mount))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if err := h.Write(root, DevicesFile, "c 1:5 rwm"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// v2 only: the program is one, it survives whoever attached it, and what is
+// recorded counts only while that very program is attached.
+func TestKernelDevicesV2Program(t *testing.T) {
+	h, root := unified(t, "devices")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestAttachAndExit$", "-test.v")
+	cmd.Env = append(os.Environ(), "CGATEST_ATTACH="+filepath.Join(h.Mount(), root))
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if got, err := h.Read(root, DevicesFile); err != nil || got != "c 1:5 rwm" {
+		t.Errorf("after the exit of who attached it: %q %v", got, err)
+	}
+	if got := try(t, h, root, "/dev/zero", "/dev/full"); got != "zero" {
+		t.Errorf("after the exit of who attached it a process opens %q", got)
+	}
+	fd, err := h.openat(root, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	first, err := devicePrograms(fd)
+	if err != nil || len(first) != 1 {
+		t.Fatalf("programs %v %v", first, err)
+	}
+	if err := h.Write(root, DevicesFile, "c 1:7 rwm"); err != nil {
+		t.Fatal(err)
+	}
+	second, err := devicePrograms(fd)
+	if err != nil || len(second) != 1 || second[0] == first[0] {
+		t.Errorf("programs %v, then %v %v", first, second, err)
+	}
+	// As if somebody else had put a program in the place of ours.
+	stale := fmt.Sprintf("%d c 1:5 rwm", first[0])
+	if err := unix.Fsetxattr(fd, devicesName, []byte(stale), 0); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := h.Read(root, DevicesFile); err != nil || got != AllDevices {
+		t.Errorf("with a program that is not ours: %q %v", got, err)
+	}
+	if err := h.Write(root, DevicesFile, AllDevices); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := devicePrograms(fd); err != nil || len(left) != 1 {
+		t.Errorf("a program that is not ours was detached: %v %v", left, err)
+	}
+	rulesBecome(t, h, root, NoDevices, "")
+	rulesBecome(t, h, root, AllDevices, "zero full")
+	if left, err := devicePrograms(fd); err != nil || len(left) != 0 {
+		t.Errorf("programs after all: %v %v", left, err)
+	}
+	if _, err := unix.Fgetxattr(fd, devicesName, nil); !errors.Is(err, unix.ENODATA) {
+		t.Errorf("the record after all: %v", err)
+	}
+}
