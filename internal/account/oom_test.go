@@ -134,10 +134,11 @@ func TestOOMKillsLifetimes(t *testing.T) {
 				b.kill("a", 2)
 				b.want("a 2")
 				b.kernel.remove("a")
+				b.lookForKills(limit == 1) // without an open file it must be seen to be gone
 				b.want()
 				b.set("a", 0)
-				b.kill("a", 1)
-				b.want("a 1")
+				b.kill("a", 3) // no fewer than before: another cgroup all the same
+				b.want("a 3")
 				b.set("late", 0)
 				b.want()
 				b.kill("late", 1)
@@ -151,7 +152,7 @@ func TestOOMKillsLifetimes(t *testing.T) {
 				b.kill("new", 1)
 				b.kill("a", 1)
 				b.want("a 1", "new 1")
-				b.wantStatus(map[bool]string{false: "a 4, new 1", true: "/ 7, a 4, new 1"}[below])
+				b.wantStatus(map[bool]string{false: "a 6, new 1", true: "/ 7, a 6, new 1"}[below])
 				b.adopt(&Target{})
 				b.want()
 				b.wantStatus("")
