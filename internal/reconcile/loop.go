@@ -208,9 +208,31 @@ func (r *Reconciler) report(s *Snapshot) {
 		zap.Int("created", s.Pass.Created), zap.Int("written", s.Pass.Written), zap.Int("moved", s.Pass.Moved),
 		zap.Int("removed", s.Pass.Removed), zap.Int("failed", s.Pass.Failed), zap.Int("faults", len(s.Faults)),
 		zap.Duration("duration", s.Pass.Duration))
+	r.tell(s.Faults)
 	if r.opt.Published != nil {
 		r.opt.Published(s)
 	}
+}
+
+// tell logs each host fault when it appears and when it is gone, not in every
+// pass.
+func (r *Reconciler) tell(faults []Fault) {
+	now := make(map[string]bool, len(faults))
+	for _, f := range faults {
+		if now[f.Place] {
+			continue
+		}
+		now[f.Place] = true
+		if !r.told[f.Place] {
+			r.log.Warn("host fault", zap.String("place", f.Place), zap.String("reason", f.Reason))
+		}
+	}
+	for _, place := range sortedKeys(r.told) {
+		if !now[place] {
+			r.log.Info("host fault is gone", zap.String("place", place))
+		}
+	}
+	r.told = now
 }
 
 // Once makes full passes until nothing is left to wait for, normally one, and
