@@ -77,8 +77,14 @@ func TestShares(t *testing.T) {
 	h.start()
 	h.wantIn("cpu", "a", a.pid())
 	h.wantIn("cpu", "b", b.pid())
+	h.wantTwoToOne()
+}
+
+// wantTwoToOne measures the processor time of a and b, which want all of one processor, until they have had three seconds of it.
+func (h *host) wantTwoToOne() {
+	h.t.Helper()
 	var first, now usage
-	eventually(t, "three seconds of processor time", func() (err error) {
+	eventually(h.t, "three seconds of processor time", func() (err error) {
 		if now, err = h.newest("cpu"); err != nil {
 			return err
 		}
@@ -94,7 +100,7 @@ func TestShares(t *testing.T) {
 		return float64(now.at(cgroup).number("usage") - first.at(cgroup).number("usage"))
 	}
 	if ratio := used("a") / used("b"); ratio < 1.7 || ratio > 2.3 {
-		t.Errorf("1000:500 gave %.2f", ratio)
+		h.t.Errorf("1000:500 gave %.2f", ratio)
 	}
 }
 

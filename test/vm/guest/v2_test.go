@@ -183,6 +183,21 @@ func TestUnifiedUsage(t *testing.T) {
 	})
 }
 
+// TestUnifiedShares: on one processor, given by the document itself, shares of 1000 and 500 are processor time in that ratio.
+func TestUnifiedShares(t *testing.T) {
+	need(t, "v2")
+	h := newHost(t, "/cga")
+	a, b := shell(t, `while :; do :; done`), shell(t, `while :; do :; done`)
+	h.pidFiles(map[string]int{"a": a.pid(), "b": b.pid()})
+	h.document(`{"cpu": {"sub_cgroup": {"a": {"conf": {"share": 1000}}, "b": {"conf": {"share": 500}}}},
+		"cpuset": {"sub_cgroup": {"a": {"conf": {"cpus": "1"}}, "b": {"conf": {"cpus": "1"}}}}}`)
+	h.start()
+	h.wantIn("cpu", "a", a.pid())
+	h.wantIn("cpu", "b", b.pid())
+	h.wantNoFaults()
+	h.wantTwoToOne()
+}
+
 // TestUnifiedForkStorm: nobody forked after the move is outside, in an inner cgroup too.
 func TestUnifiedForkStorm(t *testing.T) {
 	need(t, "v2")
