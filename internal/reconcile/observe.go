@@ -61,30 +61,20 @@ func (o *observer) above(t *Tree) (exists bool, err error) {
 	if err := o.control(t); err != nil {
 		return false, err
 	}
+	nearest := parent(t.Root) // of what exists above our root
+	if len(o.state.Missing) > 0 {
+		nearest = parent(o.state.Missing[0])
+	}
 	if t.Root != "" && o.watch != nil { // for the removal of our root itself
-		from := parent(t.Root)
-		if len(o.state.Missing) > 0 {
-			from = parent(o.state.Missing[0])
-		}
-		if err := o.watch(from); err != nil {
+		if err := o.watch(nearest); err != nil {
 			return false, err
 		}
 	}
 	root, _ := t.Dir("")
 	for _, file := range root.Inherit {
-		from := parent(t.Root)
-		if len(o.state.Missing) > 0 {
-			from = parent(o.state.Missing[0])
-		}
-		text := ""
-		for {
-			if text, err = o.fs.Read(from, file); err != nil {
-				return false, err
-			}
-			if text != "" || from == "" {
-				break
-			}
-			from = parent(from)
+		text, err := o.inherited(nearest, file)
+		if err != nil {
+			return false, err
 		}
 		if o.state.Above == nil {
 			o.state.Above = map[string]string{}
@@ -92,6 +82,18 @@ func (o *observer) above(t *Tree) (exists bool, err error) {
 		o.state.Above[file] = text
 	}
 	return len(o.state.Missing) == 0, nil
+}
+
+// inherited is the value of file in the nearest cgroup that has one, from dir
+// upwards.
+func (o *observer) inherited(dir, file string) (string, error) {
+	for {
+		text, err := o.fs.Read(dir, file)
+		if err != nil || text != "" || dir == "" {
+			return text, err
+		}
+		dir = parent(dir)
+	}
 }
 
 // some reads the given directories (relative to the mount) again.

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strconv"
 
-	"go.uber.org/zap"
-
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 	"github.com/cgrouparch/cgrouparch/internal/pidfiles"
 )
@@ -23,7 +21,6 @@ type members struct {
 	source  *pidfiles.Source
 	scanner *pidfiles.Scanner
 	history map[string]pidfiles.History // by subsystem
-	log     *zap.Logger
 }
 
 // claimed is what the pid files say at one moment. Close it.

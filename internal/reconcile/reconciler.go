@@ -92,7 +92,7 @@ func New(c Config) (*Reconciler, error) {
 	}
 	r := &Reconciler{
 		opt: c, log: c.Log, inbox: newInbox(), observers: map[string]*observer{}, hierarchies: map[string]*cgfs.Hierarchy{},
-		members: members{source: c.PidFiles, history: map[string]pidfiles.History{}, log: c.Log}, fights: fights{},
+		members: members{source: c.PidFiles, history: map[string]pidfiles.History{}}, fights: fights{},
 	}
 	var err error
 	if r.members.scanner, err = pidfiles.NewScanner("/proc"); err != nil {
