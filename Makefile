@@ -17,7 +17,7 @@ LINT_VERSION = v2.15.0
 LINT         = bin/golangci-lint-$(LINT_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint bench demo install completions clean test-vm test-vm-full vm-kernel
+.PHONY: help build test lint bench demo man deb test-deb install completions clean test-vm test-vm-full vm-kernel
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,21 @@ demo: ## the daemon at work on sample processes (as root), until Ctrl-C
 bin/cgrouparchd:
 	$(MAKE) build
 
+# The libraries that write them are only in a binary with the tag man, not in the installed one.
+man: ## manual pages, in bin/man
+	rm -rf bin/man && mkdir -p bin/man
+	go run -tags man ./cmd/cgrouparchd man bin/man
+
+# As for the binary: for `sudo make install` without Go they have to be there, or are left out.
+bin/man:
+	@if command -v go >/dev/null; then $(MAKE) man; else echo "install: no manual pages, for go is not in PATH: run make man first"; fi
+
+deb: build man ## the Debian package, in bin
+	deploy/deb/build.sh '$(VERSION)'
+
+test-deb: ## install, upgrade and purge the package in a clean Debian root (as root; makes the root with mmdebstrap)
+	CGROUPARCHD_TEST_DEB=1 go test -count=1 -v -timeout 20m ./test/deb
+
 completions: build ## shell completions, in bin/completions
 	mkdir -p bin/completions
 	bin/cgrouparchd completion bash >bin/completions/cgrouparchd.bash
@@ -76,7 +91,7 @@ completions: build ## shell completions, in bin/completions
 	bin/cgrouparchd completion fish >bin/completions/cgrouparchd.fish
 
 # The configuration may hold secrets and belongs to the operator: mode 0640, and one that is there stays.
-install: bin/cgrouparchd ## into DESTDIR: binary, completions, reference configuration, systemd units
+install: bin/cgrouparchd bin/man ## into DESTDIR: binary, completions, manual pages, reference configuration, systemd units
 	mkdir -p bin/completions
 	bin/cgrouparchd completion bash >bin/completions/cgrouparchd.bash
 	bin/cgrouparchd completion zsh >bin/completions/_cgrouparchd
@@ -85,6 +100,7 @@ install: bin/cgrouparchd ## into DESTDIR: binary, completions, reference configu
 	install -D -m 0644 bin/completions/cgrouparchd.bash $(datadir)/bash-completion/completions/cgrouparchd
 	install -D -m 0644 bin/completions/_cgrouparchd $(datadir)/zsh/site-functions/_cgrouparchd
 	install -D -m 0644 bin/completions/cgrouparchd.fish $(datadir)/fish/vendor_completions.d/cgrouparchd.fish
+	for page in bin/man/*; do test ! -e "$$page" || install -D -m 0644 "$$page" "$(datadir)/man/man$${page##*.}/$${page##*/}"; done
 	install -D -m 0644 deploy/cgrouparchd.toml $(datadir)/doc/cgrouparchd/cgrouparchd.toml
 	test -e $(confdir)/cgrouparchd.toml || install -D -m 0640 deploy/cgrouparchd.toml $(confdir)/cgrouparchd.toml
 	for unit in $(wildcard deploy/systemd/*.service); do install -D -m 0644 "$$unit" "$(unitdir)/$${unit##*/}"; done

@@ -91,6 +91,9 @@ type app struct {
 	json           bool
 }
 
+// buildCommands are commands that only exist with a build tag (man.go).
+var buildCommands []func() *cobra.Command
+
 func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "cgrouparchd",
@@ -117,6 +120,9 @@ wins. Exit status: 0 done, 1 it failed, 2 usage or configuration fault.`,
 	root.AddCommand(
 		a.runCommand(), a.cgexecCommand(), a.planCommand(), a.checkCommand(), a.showAccountCommand(), a.versionCommand(),
 	)
+	for _, build := range buildCommands {
+		root.AddCommand(build())
+	}
 	return root
 }
 
