@@ -119,7 +119,7 @@ var Keys = []Key{
 		Example: `["digest:super:123456", ["digest", "other:secret"]]`},
 	{Name: "zk_auth_file", Kind: KindPath, Flag: true, set: setZKAuthFile,
 		Help:    "instead of zk_auth_data: a file with one SCHEME:DATA a line",
-		Detail:  "Empty lines and lines that begin with # are skipped. Refused when others can read it.",
+		Detail:  "Empty lines and lines that begin with # are skipped. Refused when others can read it. The systemd credential cgrouparchd.zk_auth (/etc/credstore) stands for it.",
 		Example: `"/etc/cgrouparchd/zk_auth"`},
 	{Name: "zk_session_timeout", Kind: KindSeconds, Default: "10", Flag: true, set: setZKSessionTimeout,
 		Help: "ZooKeeper session timeout, 1 to 3600"},
@@ -168,7 +168,7 @@ var Keys = []Key{
 		Detail: "redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// the same over TLS, unix://[USER:PASSWORD@]/SOCKET[?db=DB]. " +
 			"Sentinel: redis+sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST...]/MASTER[/DB][?sentinel_username=..&sentinel_password=..]. " +
 			"Cluster: redis+cluster://[USER:PASSWORD@]HOST[:PORT][,HOST...]. " +
-			"rediss+sentinel:// and rediss+cluster:// use TLS. With a password it is a secret: the file must not be readable by others.",
+			"rediss+sentinel:// and rediss+cluster:// use TLS. With a password it is a secret: the file must not be readable by others. The systemd credential cgrouparchd.redis_url stands for it.",
 		Example: `"rediss://user:password@redis.example.com:6380/0"`},
 	{Name: "redis_prefix", Kind: KindString, Default: "cgroup_arch", Flag: true, set: setRedisPrefix,
 		Help:    "beginning of every key in Redis; {host} becomes the host name",

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,6 +24,10 @@ import (
 // zk_auth_data and zk_auth_file) given as a flag replaces the others in the
 // file. The occurrences of a repeated flag are joined by newlines. Relative
 // file names in flags are relative to the working directory.
+//
+// Credentials of the service manager (systemd.exec(5), LoadCredential=) named
+// cgrouparchd.zk_auth and cgrouparchd.redis_url count as the file's
+// zk_auth_file and redis_url.
 //
 // A file with secrets that others can read is refused, and one that others
 // can write. Whether there is a
@@ -39,7 +44,11 @@ func Load(path string, explicit bool, flags map[string]string) (*Config, error) 
 	if err != nil {
 		return nil, err
 	}
-	d, err := parse(path, data, flags)
+	credentials, err := readCredentials(os.Getenv("CREDENTIALS_DIRECTORY"))
+	if err != nil {
+		return nil, err
+	}
+	d, err := parse(path, data, flags, credentials...)
 	var faults []error
 	if err != nil {
 		faults = append(faults, err)
@@ -83,6 +92,8 @@ type given struct {
 	input
 	where string // "FILE:LINE: key" or "--flag"
 	line  int    // for sorting, as in fault
+
+	credential bool // from the service manager, not from the file
 }
 
 // empty reports a value that stands for "not given": the reference file's
@@ -101,11 +112,11 @@ func (g given) empty() bool {
 
 // parse is Load without the machine. The draft is returned with its faults,
 // as far as it came.
-func parse(name string, data []byte, flags map[string]string) (*draft, error) {
+func parse(name string, data []byte, flags map[string]string, credentials ...given) (*draft, error) {
 	entries, faults := decodeFile(name, data)
-	var all []given
+	all := slices.Clone(credentials)
 	for _, e := range entries {
-		all = append(all, given{input{e.key, e.value, false}, place(name, e.line) + ": " + e.key.Name, e.line})
+		all = append(all, given{input: input{e.key, e.value, false}, where: place(name, e.line) + ": " + e.key.Name, line: e.line})
 	}
 	for _, key := range sortedKeys(flags) {
 		g, err := fromFlag(key, flags[key])
@@ -135,7 +146,7 @@ func fromFlag(name, text string) (given, error) {
 	if err != nil {
 		return given{}, fmt.Errorf("--%s: %w", k.FlagName(), err)
 	}
-	return given{input{k, v, true}, "--" + k.FlagName(), flagLine}, nil
+	return given{input: input{k, v, true}, where: "--" + k.FlagName(), line: flagLine}, nil
 }
 
 // setAll puts defaults, file and flags into the draft. What a flag overrides
@@ -158,7 +169,7 @@ func (d *draft) setAll(all *[]given) []fault {
 		if err := g.key.set(target, g.input); err != nil {
 			faults = append(faults, fault{g.line, fmt.Errorf("%s: %w", g.where, err)})
 		}
-		if !g.flag && isSecret(g, target) {
+		if !g.flag && !g.credential && isSecret(g, target) {
 			d.fileSecret = g.key.Name
 		}
 	}
