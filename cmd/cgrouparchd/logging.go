@@ -27,6 +27,9 @@ func newLog(c *config.Config, w io.Writer) *zap.Logger {
 	} else {
 		encoder = zapcore.NewConsoleEncoder(enc)
 	}
+	if toJournal(w, os.Getenv("JOURNAL_STREAM")) {
+		encoder = journalEncoder{encoder}
+	}
 	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)
 	return zap.New(zapcore.NewSamplerWithOptions(core, time.Second, 100, 100))
 }
