@@ -296,10 +296,14 @@ func (d *daemon) askPidFiles(ctx context.Context) error {
 }
 
 func (d *daemon) serve(ctx context.Context) error {
+	metrics, err := d.metricsHandler()
+	if err != nil {
+		return err
+	}
 	s := &wsapi.Server{
 		Listener: d.listener, Log: d.log.Named("api"), Hostnames: hostnames(), AllowedHosts: d.config.AllowedHosts,
 		Ready: d.ready, Status: func() any { return d.status() },
-		Commands: d.commands(),
+		Metrics: metrics, Commands: d.commands(),
 	}
 	return s.Run(ctx)
 }

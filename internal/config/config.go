@@ -71,6 +71,8 @@ type Config struct {
 	// HistoryTime is how long a slot is kept, in Redis and in memory.
 	HistoryTime time.Duration
 
+	// MetricsCgroups is how many cgroups of a subsystem /metrics shows at most.
+	MetricsCgroups int
 	// BlkioArmDisks lets the daemon arm disks by a no-op throttle rule.
 	BlkioArmDisks bool
 

@@ -28,6 +28,7 @@ func defaults() *Config {
 		CommunicatePort:      43409,
 		Redis:                Redis{Prefix: "cgroup_arch"},
 		HistoryTime:          300 * time.Second,
+		MetricsCgroups:       1000,
 		BlkioArmDisks:        true,
 		LogLevel:             "info",
 		LogFormat:            "auto",

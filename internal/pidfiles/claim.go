@@ -18,6 +18,9 @@ const (
 	Refused    State = "refused"    // the file must not name that process, or cannot be trusted
 )
 
+// States are all of them.
+var States = []State{OK, Missing, Unreadable, Malformed, Dead, Stale, Refused}
+
 // A Claim is what one pid file says about one cgroup.
 type Claim struct {
 	File   string

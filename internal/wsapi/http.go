@@ -29,6 +29,8 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveCheck(w, r, s.Ready)
 	case "/status":
 		s.serveStatus(w, r)
+	case "/metrics":
+		s.serveMetrics(w, r)
 	default:
 		s.serveOther(w, r)
 	}
@@ -88,6 +90,17 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 	commonHeader(w, "application/json")
 	// Whoever went away while we wrote has no use for an error.
 	_, _ = w.Write(append(data, '\n'))
+}
+
+func (s *Server) serveMetrics(w http.ResponseWriter, r *http.Request) {
+	if !readOnly(w, r) {
+		return
+	}
+	if s.Metrics == nil {
+		httpError(w, http.StatusNotFound, "no metrics")
+		return
+	}
+	s.Metrics.ServeHTTP(w, r)
 }
 
 // httpError writes a line of plain text.

@@ -59,6 +59,8 @@ type Server struct {
 	Health, Ready func() error
 	// Status is what /status shows, as JSON; without it there is no /status.
 	Status func() any
+	// Metrics serves /metrics; without it there is none.
+	Metrics http.Handler
 	// Hostnames are this host's own names, AllowedHosts further names ("name"
 	// or "name:port") by which browsers may speak to us.
 	Hostnames, AllowedHosts []string

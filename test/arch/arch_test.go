@@ -47,13 +47,14 @@ func packages(t *testing.T) []pkg {
 func TestImports(t *testing.T) {
 	want := map[string][]string{
 		"cmd/cgrouparchd": {
-			"internal/account", "internal/cgfs", "internal/command", "internal/config", "internal/pidfiles",
-			"internal/reconcile", "internal/statefile", "internal/wsapi", "internal/zkconf",
+			"internal/account", "internal/cgfs", "internal/command", "internal/config", "internal/metrics",
+			"internal/pidfiles", "internal/reconcile", "internal/statefile", "internal/wsapi", "internal/zkconf",
 		},
 		"internal/account":    {"internal/cgfs"},
 		"internal/cgfs":       nil,
 		"internal/command":    nil,
 		"internal/config":     {"internal/cgfs"},
+		"internal/metrics":    nil,
 		"internal/pidfiles":   {"internal/command"},
 		"internal/reconcile":  {"internal/cgfs", "internal/pidfiles", "internal/statefile", "internal/zkconf"},
 		"internal/statefile":  nil,
@@ -91,6 +92,9 @@ func TestEdges(t *testing.T) {
 		"github.com/BurntSushi/toml":   {"internal/config"},
 		"github.com/fsnotify/fsnotify": {"internal/zkconf", "internal/pidfiles"},
 		"golang.org/x/sync/errgroup":   {"cmd/cgrouparchd"},
+
+		"github.com/prometheus/client_golang/prometheus":          {"internal/metrics"},
+		"github.com/prometheus/client_golang/prometheus/promhttp": {"internal/metrics"},
 
 		"github.com/opencontainers/cgroups":                {"internal/cgfs"}, // device rules on v2, nothing else of it
 		"github.com/opencontainers/cgroups/devices":        {"internal/cgfs"},

@@ -3,6 +3,7 @@
 package deb
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -82,7 +83,8 @@ func build(t *testing.T, version string) string {
 }
 
 func stderr(err error) string {
-	if e, ok := err.(*exec.ExitError); ok {
+	var e *exec.ExitError
+	if errors.As(err, &e) {
 		return string(e.Stderr)
 	}
 	return ""
