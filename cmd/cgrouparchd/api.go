@@ -13,9 +13,11 @@ import (
 // commands are the websocket's requests.
 func (d *daemon) commands() map[string]wsapi.Command {
 	return map[string]wsapi.Command{
-		"show_account": d.showAccount,
-		"get_conf":     d.control.getConf,
-		"get_status":   wsapi.JSON(func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }),
+		"show_account":  d.showAccount,
+		"get_conf":      d.control.getConf,
+		"get_process":   wsapi.JSON(d.getProcess),
+		"get_processes": wsapi.JSON(d.getProcesses),
+		"get_status":    wsapi.JSON(func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }),
 	}
 }
 
