@@ -183,7 +183,7 @@ func (d *daemon) getProcess(_ context.Context, raw json.RawMessage) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	defer scanner.Close()
+	defer func() { _ = scanner.Close() }() // read only: nothing can be lost
 	procs, err := scanner.Scan()
 	if err != nil {
 		return nil, err
