@@ -25,6 +25,7 @@ gcc gcc
 redis-server redis-server
 cgexec cgroup-tools
 strace strace
+tmux tmux
 chrt util-linux
 /usr/lib/python3/dist-packages/websocket python3-websocket
 LIST

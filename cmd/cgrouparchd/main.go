@@ -118,7 +118,7 @@ wins. Exit status: 0 done, 1 it failed, 2 usage or configuration fault.`,
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON, where a command prints a structure")
 	root.PersistentFlags().StringVar(&a.configFile, "config", "", "configuration file (default "+defaultConfig+")")
 	root.AddCommand(
-		a.runCommand(), a.cgexecCommand(), a.planCommand(), a.checkCommand(), a.showAccountCommand(), a.versionCommand(),
+		a.runCommand(), a.cgexecCommand(), a.planCommand(), a.checkCommand(), a.showAccountCommand(), a.topCommand(), a.versionCommand(),
 	)
 	for _, build := range buildCommands {
 		root.AddCommand(build())

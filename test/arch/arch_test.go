@@ -48,7 +48,7 @@ func TestImports(t *testing.T) {
 	want := map[string][]string{
 		"cmd/cgrouparchd": {
 			"internal/account", "internal/cgfs", "internal/command", "internal/config", "internal/metrics",
-			"internal/pidfiles", "internal/reconcile", "internal/statefile", "internal/wsapi", "internal/zkconf",
+			"internal/pidfiles", "internal/reconcile", "internal/statefile", "internal/top", "internal/wsapi", "internal/zkconf",
 		},
 		"internal/account":    {"internal/cgfs"},
 		"internal/cgfs":       nil,
@@ -59,6 +59,7 @@ func TestImports(t *testing.T) {
 		"internal/reconcile":  {"internal/cgfs", "internal/pidfiles", "internal/statefile", "internal/zkconf"},
 		"internal/statefile":  nil,
 		"internal/testserver": nil, // used by tests only
+		"internal/top":        nil,
 		"internal/wsapi":      nil,
 		"internal/zkconf":     {"internal/cgfs", "internal/statefile"},
 	}
@@ -92,6 +93,8 @@ func TestEdges(t *testing.T) {
 		"github.com/BurntSushi/toml":   {"internal/config"},
 		"github.com/fsnotify/fsnotify": {"internal/zkconf", "internal/pidfiles"},
 		"golang.org/x/sync/errgroup":   {"cmd/cgrouparchd"},
+
+		"charm.land/bubbletea/v2": {"internal/top"},
 
 		"github.com/prometheus/client_golang/prometheus":          {"internal/metrics"},
 		"github.com/prometheus/client_golang/prometheus/promhttp": {"internal/metrics"},
