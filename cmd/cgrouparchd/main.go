@@ -76,6 +76,8 @@ type exitError struct {
 
 func (e *exitError) Error() string { return fmt.Sprint(e.err) }
 
+func (e *exitError) Unwrap() error { return e.err }
+
 func failed(err error) error {
 	if err == nil {
 		return nil

@@ -20,7 +20,7 @@ func newScreen(t *testing.T, command ...string) *screen {
 	s := &screen{t, t.TempDir() + "/tmux"}
 	t.Cleanup(func() { _, _ = s.tmux("kill-server") })
 	// The shell keeps the terminal after the program's end, with its exit status.
-	args := append([]string{"-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "30", "sh", "-c", `"$@"; echo "left with $?"; cat`, "sh"}, command...)
+	args := append([]string{"-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "30", "sh", "-c", `trap : INT; "$@"; echo "left with $?"; cat`, "sh"}, command...)
 	if out, err := s.tmux(args...); err != nil {
 		t.Fatalf("tmux: %v: %s", err, out)
 	}
