@@ -12,13 +12,13 @@ import (
 func Print(w io.Writer, frames []Frame, zone *time.Location, head bool) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if head {
-		fmt.Fprint(t, "TIME\tCPU%\tREAD/s\tWRITE/s\tMEMORY\tTASKS\t  CGROUP\n")
+		_, _ = fmt.Fprint(t, "TIME\tCPU%\tREAD/s\tWRITE/s\tMEMORY\tTASKS\t  CGROUP\n")
 	}
 	for _, f := range frames {
 		when := time.Unix(f.Slot, 0).In(zone).Format(time.TimeOnly)
 		for i := range f.Rows {
 			r := &f.Rows[i]
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t  /%s\n", when,
+			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t  /%s\n", when,
 				percentText(r.CPU), bytesText(r.Read), bytesText(r.Write), bytesText(r.Memory), countText(r.Pids), clean(r.Path))
 		}
 	}
