@@ -52,7 +52,7 @@ func parseRun(marker string) (r run, err error) {
 
 const (
 	insideEnv = "CGROUPARCHD_DOCS_INSIDE" // the document to run, set in the namespaces
-	patience  = 60 * time.Second
+	patience  = 5 * time.Minute // the first build takes long
 )
 
 // TestRun runs the blocks of each document in order, as a reader would type
@@ -191,6 +191,7 @@ func (g *guest) prepare(root string) {
 	}
 	scratch := g.t.TempDir()
 	g.must("mount", "-t", "tmpfs", "tmpfs", scratch)
+	g.t.Cleanup(func() { _ = syscall.Unmount(scratch, syscall.MNT_DETACH) }) // or it cannot be removed
 	for _, dir := range []string{"/etc", "/usr/local", "/var/lib", "/run"} {
 		name := strings.ReplaceAll(dir[1:], "/", "-")
 		upper, work := filepath.Join(scratch, name), filepath.Join(scratch, name+"-work")
