@@ -22,10 +22,11 @@ const (
 	dialPause = 250 * time.Millisecond
 	// closeTimeout is how long the library may take to end its goroutines.
 	closeTimeout = 2 * time.Second
-	// maxReply bounds what a server can make us allocate. It is far above
+	// maxReply bounds what a server can make us allocate. It is well above
 	// jute.maxbuffer's default of 1 MiB, because a limit that a node exceeds
-	// makes the library reconnect for ever.
-	maxReply = 64 << 20
+	// makes the library reconnect for ever, and not more, because the library
+	// allocates as much for each session to send from.
+	maxReply = 4 << 20
 )
 
 var (
