@@ -98,39 +98,15 @@ func (z *ZooKeeper) Run(ctx context.Context, updates func(Update)) error {
 // Fetch implements Source. Besides ctx it is bounded by three session timeouts,
 // at most 12 s.
 func (z *ZooKeeper) Fetch(ctx context.Context) (Update, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, z.grace(), fmt.Errorf("%w for %v", errNoSession, z.grace()))
-	defer cancel()
-	s, path, err := z.open(ctx)
-	if err != nil {
-		return Update{}, err
-	}
-	defer s.close()
-	for added := 0; ; {
-		data, version, err := z.fetchOnce(ctx, s, path, &added)
+	var u Update
+	err := z.within(ctx, func(ctx context.Context, c *client) error {
+		n, err := c.get(ctx, c.path)
 		if err == nil {
-			return newUpdate(data, version), nil
+			u = newUpdate(n.data, n.stat.Version)
 		}
-		if !errors.Is(err, zk.ErrConnectionClosed) && !errors.Is(err, zk.ErrNoServer) {
-			return Update{}, fmt.Errorf("read %s: %w", path, err)
-		}
-	}
-}
-
-func (z *ZooKeeper) fetchOnce(ctx context.Context, s *session, path string, added *int) ([]byte, int32, error) {
-	if err := s.await(ctx, z.grace(), nil); err != nil {
-		return nil, 0, err
-	}
-	if err := z.addAuth(ctx, s, added); err != nil {
-		return nil, 0, err
-	}
-	n, err := call(ctx, z.grace(), func() (node, error) {
-		data, stat, err := s.conn.Get(path)
-		return node{data: data, stat: stat}, err
+		return err
 	})
-	if err != nil {
-		return nil, 0, err
-	}
-	return n.data, n.stat.Version, nil
+	return u, err
 }
 
 // Status implements Source.
