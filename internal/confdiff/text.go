@@ -25,7 +25,7 @@ func (d *Diff) Text(verbose bool) string {
 		return ""
 	}
 	p := printer{verbose: verbose}
-	fmt.Fprintln(&p.b, d.counts())
+	fmt.Fprintln(&p.b, d.Counts())
 	for _, c := range d.Removed {
 		p.cgroup("-", c, false)
 	}
@@ -49,8 +49,8 @@ func (d *Diff) Text(verbose bool) string {
 	return p.b.String()
 }
 
-// counts is the first line.
-func (d *Diff) counts() string {
+// Counts says in a line how much is different, "" when nothing is.
+func (d *Diff) Counts() string {
 	var parts []string
 	part := func(n int, verb, one string) {
 		if n == 1 {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -227,15 +228,13 @@ func loser(t *testing.T, server string, size int, arrives bool) (addr string, cu
 			return
 		}
 		defer conn.Close()
-		var answers sync.Mutex // held: they are withheld
+		var withheld atomic.Bool
 		running.Go(func() {
 			defer client.Close()
 			buf := make([]byte, 4096)
 			for {
 				n, err := conn.Read(buf)
-				answers.Lock()
-				answers.Unlock()
-				if err != nil {
+				if err != nil || withheld.Load() {
 					return
 				}
 				if _, err := client.Write(buf[:n]); err != nil {
@@ -259,10 +258,7 @@ func loser(t *testing.T, server string, size int, arrives bool) (addr string, cu
 			if now && !arrives {
 				return
 			}
-			if now {
-				answers.Lock()
-				defer answers.Unlock()
-			}
+			withheld.Store(now)
 			if _, err := conn.Write(append(head, body...)); err != nil {
 				return
 			}
@@ -282,6 +278,6 @@ func loser(t *testing.T, server string, size int, arrives bool) (addr string, cu
 			running.Go(func() { serve(client) })
 		}
 	})
-	t.Cleanup(func() { l.Close(); running.Wait() })
+	t.Cleanup(func() { _ = l.Close(); running.Wait() })
 	return l.Addr().String(), func() bool { mu.Lock(); defer mu.Unlock(); return done }
 }
