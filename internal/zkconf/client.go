@@ -23,12 +23,17 @@ type client struct {
 func (z *ZooKeeper) within(ctx context.Context, f func(ctx context.Context, c *client) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, z.grace(), fmt.Errorf("%w for %v", errNoSession, z.grace()))
 	defer cancel()
+	return z.session(ctx, func(c *client) error { return f(ctx, c) })
+}
+
+// session runs f with a client that nothing bounds but what f does.
+func (z *ZooKeeper) session(ctx context.Context, f func(c *client) error) error {
 	s, path, err := z.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	return f(ctx, &client{z: z, s: s, path: path})
+	return f(&client{z: z, s: s, path: path})
 }
 
 // prefix is the node above the document's.

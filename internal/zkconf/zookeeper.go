@@ -15,7 +15,8 @@ const (
 	defaultSessionTimeout = 10 * time.Second
 	// maxGrace bounds how long we wait for a session before we start anew, so
 	// that a server that comes back wiped is in use within 20 s. A session
-	// given up too early costs nothing: it owns no nodes.
+	// given up too early costs little: the next one replaces the node that it
+	// owns (Publisher).
 	maxGrace = 12 * time.Second
 	// lookInterval is how often the node is looked at without an event: one
 	// small request. An event may be lost, and none says that an ACL has
@@ -48,6 +49,11 @@ type ZooKeeper struct {
 	mu      sync.Mutex
 	hosts   []string // as Resolve found them last
 	path    string
+	// shared is the session that follows the document, once it has all
+	// identities, for others to use; nil between sessions.
+	shared  *client
+	sharing chan struct{} // closed, and made anew, when shared changes
+	crowd   int           // daemons that publish, see spread
 }
 
 // grace is how long a session may be away.
