@@ -122,7 +122,7 @@ wins. Exit status: 0 done, 1 it failed, 2 usage or configuration fault.`,
 	root.AddCommand(
 		a.runCommand(), a.cgexecCommand(), a.planCommand(), a.checkCommand(), a.showAccountCommand(), a.topCommand(), a.versionCommand(),
 	)
-	root.AddCommand(a.confCommand())
+	root.AddCommand(a.confCommand(), a.statusCommand())
 	for _, build := range buildCommands {
 		root.AddCommand(build())
 	}
