@@ -75,6 +75,8 @@ type daemon struct {
 	service    *account.Service
 	listener   net.Listener
 	notifier   *notifier
+	agent      *agent // nil without ZooKeeper
+	sums       sums
 
 	// Signs of life of the tasks without which the daemon is of no use.
 	reconciling, sampling *pulse
@@ -122,6 +124,7 @@ func newDaemon(c *config.Config, log *zap.Logger) (*daemon, error) {
 	if err := d.accounting(); err != nil {
 		return nil, err
 	}
+	d.agent = newAgent(d)
 	if d.listener, err = wsapi.Listen(c.CommunicateIP.String(), c.CommunicatePort); err != nil {
 		return nil, err
 	}
@@ -188,6 +191,9 @@ func (d *daemon) tasks() []task {
 	if d.writer != nil {
 		tasks = append(tasks, task{"redis writer", d.writer.Run})
 	}
+	if d.agent != nil {
+		tasks = append(tasks, task{"agent", d.agent.publisher.Run}, task{"agents table", d.agent.readTable})
+	}
 	return tasks
 }
 
@@ -209,7 +215,10 @@ func (d *daemon) follow(ctx context.Context) error {
 	for ctx.Err() == nil {
 		inner, cancel := context.WithCancel(ctx)
 		d.restart.Store(&cancel)
-		err := d.source.Run(inner, d.control.update)
+		err := d.source.Run(inner, func(u zkconf.Update) {
+			d.control.update(u)
+			d.agent.tell()
+		})
 		cancel()
 		if err != nil {
 			return err
@@ -254,6 +263,7 @@ func (d *daemon) published(s *reconcile.Snapshot) {
 	if s.Changed {
 		d.sampler.SetTarget(target(s, d.root, d.config.AccountExtra))
 	}
+	d.agent.tell()
 	if s.Pass.Full {
 		d.control.saveAgain()
 	}

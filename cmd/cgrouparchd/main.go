@@ -20,7 +20,8 @@ const (
 	exitDone    = 0
 	exitFailed  = 1
 	exitUsage   = 2
-	exitChanges = 3 // plan: there is something to do
+	exitChanges = 3 // plan, conf diff: there is something to do
+	exitRefused = 4 // conf set, edit, rollback: it needs --yes
 )
 
 func main() {
@@ -47,7 +48,7 @@ func keepDescriptors() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	a := &app{stdout: stdout, stderr: stderr}
+	a := &app{stdin: os.Stdin, stdout: stdout, stderr: stderr}
 	root := a.command()
 	root.SetArgs(a.flags.joinBools(args))
 	root.SetOut(stdout)
@@ -87,6 +88,7 @@ func failed(err error) error {
 
 // app is what the commands share.
 type app struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	configFile     string
 	flags          keyFlags
@@ -122,6 +124,7 @@ wins. Exit status: 0 done, 1 it failed, 2 usage or configuration fault.`,
 	root.AddCommand(
 		a.runCommand(), a.cgexecCommand(), a.planCommand(), a.checkCommand(), a.showAccountCommand(), a.topCommand(), a.versionCommand(),
 	)
+	root.AddCommand(a.confCommand(), a.statusCommand())
 	for _, build := range buildCommands {
 		root.AddCommand(build())
 	}

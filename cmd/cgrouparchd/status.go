@@ -31,6 +31,8 @@ type status struct {
 	Redis         *account.RedisStatus        `json:"redis"`
 	Sampler       account.SamplerStatus       `json:"sampler"`
 	MissedSlots   uint64                      `json:"missed_slots"`
+	// Agents is what all the daemons of the cluster say; null with conf_file.
+	Agents *agentsStatus `json:"agents"`
 	// OOMKills are the cgroups in which the kernel killed for want of memory.
 	OOMKills []account.OOMKill `json:"oom_kills"`
 	Now      time.Time         `json:"now"`
@@ -47,8 +49,8 @@ type hierarchyStatus struct {
 
 func (d *daemon) status() *status {
 	s := &status{
-		Version: version, CgroupRoot: d.root, Document: d.control.versions(), Hierarchies: []hierarchyStatus{},
-		HostFaults: []reconcile.Fault{}, Members: map[string]map[string][]int{}, PidFiles: orEmpty(d.pidFiles.Files()),
+		Version: version, CgroupRoot: d.root, Document: d.control.versions(),
+		Members: map[string]map[string][]int{}, PidFiles: orEmpty(d.pidFiles.Files()),
 		PidFileFaults: orEmpty(d.pidFiles.Faults()), Sampler: d.sampler.Status(), OOMKills: orEmpty(d.sampler.OOMKills()), Now: time.Now().UTC(),
 	}
 	s.MissedSlots = s.Sampler.MissedSlots
@@ -61,32 +63,51 @@ func (d *daemon) status() *status {
 	if d.writer != nil {
 		r := d.writer.Status()
 		s.Redis = &r
-		if r.OtherWriter != "" {
-			s.HostFaults = append(s.HostFaults, reconcile.Fault{Place: "redis_prefix " + r.Prefix, Reason: "another daemon writes under it: " + r.OtherWriter})
-		}
 	}
-	use := map[string]string{}
-	layout := d.layout
+	s.Agents = d.agent.status()
+	s.HostFaults = d.hostFaults()
+	s.Hierarchies = d.hierarchies()
 	snap := d.snapshot.Load()
-	if snap != nil {
-		layout = snap.Layout
-		for _, t := range snap.Trees {
-			use[t.Hierarchy] = t.Mode.String()
-		}
-	}
-	for _, h := range layout.Hierarchies() {
-		s.Hierarchies = append(s.Hierarchies, hierarchyStatus{Name: h.Name(), Mount: h.Mount(), CgroupV: h.Version(), Subsystems: h.Subsystems(), Use: use[h.Name()]})
-	}
 	if snap == nil {
 		return s
 	}
 	// Read again, so that a process that has ended since the last pass shows.
 	pidfiles.CloseClaims(d.pidFiles.Read(snap.Cgroups))
 	s.PidFiles = orEmpty(d.pidFiles.Files())
-	s.HostFaults = append(s.HostFaults, snap.Faults...)
 	s.LastPass, s.Passes, s.DriftCorrections = &snap.Pass, snap.Passes, snap.Corrections
 	s.Members = d.members(snap)
 	return s
+}
+
+// hostFaults are those of the last pass, and another writer's.
+func (d *daemon) hostFaults() []reconcile.Fault {
+	faults := []reconcile.Fault{}
+	if d.writer != nil {
+		if r := d.writer.Status(); r.OtherWriter != "" {
+			faults = append(faults, reconcile.Fault{Place: "redis_prefix " + r.Prefix, Reason: "another daemon writes under it: " + r.OtherWriter})
+		}
+	}
+	if snap := d.snapshot.Load(); snap != nil {
+		faults = append(faults, snap.Faults...)
+	}
+	return faults
+}
+
+// hierarchies are the layout as the last pass has found it.
+func (d *daemon) hierarchies() []hierarchyStatus {
+	use := map[string]string{}
+	layout := d.layout
+	if snap := d.snapshot.Load(); snap != nil {
+		layout = snap.Layout
+		for _, t := range snap.Trees {
+			use[t.Hierarchy] = t.Mode.String()
+		}
+	}
+	list := []hierarchyStatus{}
+	for _, h := range layout.Hierarchies() {
+		list = append(list, hierarchyStatus{Name: h.Name(), Mount: h.Mount(), CgroupV: h.Version(), Subsystems: h.Subsystems(), Use: use[h.Name()]})
+	}
+	return list
 }
 
 // members reads who is in each cgroup that takes processes, at this moment.

@@ -39,6 +39,10 @@ type Config struct {
 	ZKAuth           []Auth        // credentials to add to each session
 	ZKSessionTimeout time.Duration // asked for; the server may give less
 
+	// ConfHistory is how many earlier documents the commands that write one
+	// keep beside it.
+	ConfHistory int
+
 	// StateDir holds the last good and the last applied document: absolute.
 	StateDir string
 

@@ -29,6 +29,7 @@ func defaults() *Config {
 		Redis:                Redis{Prefix: "cgroup_arch"},
 		HistoryTime:          300 * time.Second,
 		MetricsCgroups:       1000,
+		ConfHistory:          20,
 		BlkioArmDisks:        true,
 		LogLevel:             "info",
 		LogFormat:            "auto",

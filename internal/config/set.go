@@ -214,6 +214,12 @@ func setProtectSystemCgroups(d *draft, in input) (err error) {
 	return err
 }
 
+func setConfHistory(d *draft, in input) error {
+	n, err := asInt(in.value, 0, 1000)
+	d.ConfHistory = int(n)
+	return err
+}
+
 func setMetricsCgroups(d *draft, in input) error {
 	n, err := asInt(in.value, 0, 100_000)
 	d.MetricsCgroups = int(n)

@@ -43,9 +43,11 @@ func ZooKeeperStopped(t testing.TB) *ZK {
 	z := &ZK{process{t: t, name: "zookeeper", dir: tempDir(t)}}
 	z.ready = z.serving
 	config := filepath.Join(z.dir, "zoo.cfg")
-	// Small and quick to start rather than fast; nothing of it is shared.
+	// Small and quick to start rather than fast; nothing of it is shared. The
+	// heap must hold three copies of each of the last 500 writes: with 128 MB
+	// the server died of a hundred documents of 430 kB.
 	z.argv = []string{
-		javaPath, "-Xms32m", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
+		javaPath, "-Xms32m", "-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
 		"-cp", zkJar + ":" + slf4jJar, zkMain, config,
 	}
 	port := freePort(t)

@@ -3,6 +3,7 @@ package zkconf
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -32,13 +33,13 @@ func Check(data []byte) error {
 func decode(data []byte, version int32, strict bool) (*Document, error) {
 	d := decoder{scanner: scanner{data: data}, strict: strict}
 	if reason, offset := unreadable(data); reason != "" {
-		d.faults.add(position(data, offset), reason)
+		d.faults.add(syntaxFault(data, offset, reason))
 		return nil, d.faults.join()
 	}
 	subsystems, err := d.document()
 	if syntax := (*syntaxError)(nil); errors.As(err, &syntax) {
 		d.faults.list = d.faults.list[:min(len(d.faults.list), maxFaults-1)]
-		d.faults.add(position(data, syntax.offset), syntax.text)
+		d.faults.add(syntaxFault(data, syntax.offset, syntax.text))
 	}
 	if err := d.faults.join(); err != nil {
 		return nil, err
@@ -96,7 +97,7 @@ type meaning struct {
 	err           error
 }
 
-// fault notes a fault of the node being read.
+// fault notes a fault of the node being read, at the last key.
 func (d *decoder) fault(text string) {
 	if d.faults.full() {
 		d.faults.more++
@@ -106,11 +107,26 @@ func (d *decoder) fault(text string) {
 	for i, name := range d.place {
 		parts[i] = component(name)
 	}
-	d.faults.add(strings.Join(parts, "/"), text)
+	d.faults.add(fault{place: strings.Join(parts, "/"), text: text, offset: d.key})
+}
+
+func syntaxFault(data []byte, offset int, text string) fault {
+	line, column := position(data, offset)
+	return fault{text: text, offset: offset, line: fmt.Sprintf("line %d:%d", line, column)}
+}
+
+// value is the scanner's, but leaves the position of the key before it: a fault
+// of the value stands there.
+func (d *decoder) value() (any, error) {
+	at := d.key
+	v, err := d.scanner.value()
+	d.key = at
+	return v, err
 }
 
 func (d *decoder) document() (map[string]*Node, error) {
 	if d.next() != '{' {
+		d.key = d.pos
 		v, err := d.value()
 		if err != nil {
 			return nil, err
@@ -270,6 +286,7 @@ func (d *decoder) tooDeep() error {
 
 // conf reads the settings of a node.
 func (d *decoder) conf(n *Node) error {
+	at := d.key
 	ok, err := d.objectOrNull("conf")
 	if err != nil {
 		return err
@@ -281,6 +298,7 @@ func (d *decoder) conf(n *Node) error {
 		slices.Sort(n.Unknown)
 		slices.Sort(n.Warnings)
 	}
+	d.key = at
 	if len(n.Conf) > 0 {
 		for _, conflict := range cgfs.Conflicts(d.subsystem.name, slices.Collect(maps.Keys(n.Conf))) {
 			d.fault(conflict)

@@ -49,7 +49,9 @@ func (f *follower) session(ctx context.Context) (err error) {
 		return err
 	}
 	f.z.tracker.newSession(f.s.serverName())
+	defer f.z.share(nil)
 	for {
+		changed := f.s.changes() // what changes from here on is a reason to look again
 		err := f.look(ctx)
 		if ctx.Err() != nil {
 			return nil
@@ -71,7 +73,7 @@ func (f *follower) session(ctx context.Context) (err error) {
 		default:
 			f.z.setState(StateNoAccess, err)
 		}
-		if err := f.wait(ctx, again); err != nil {
+		if err := f.wait(ctx, changed, again); err != nil {
 			return err
 		}
 	}
@@ -84,13 +86,14 @@ func (f *follower) await(ctx context.Context) error {
 
 // wait returns when there is a reason to look: a watch that fired (or was
 // dropped), a session that is back after a break, the time.
-func (f *follower) wait(ctx context.Context, limit time.Duration) error {
+func (f *follower) wait(ctx context.Context, changed <-chan struct{}, limit time.Duration) error {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-f.watch:
 		f.watch = nil
-	case <-f.s.wake:
+		f.z.spread(ctx)
+	case <-changed:
 	case <-timer.C:
 	case <-ctx.Done():
 		return nil
@@ -116,6 +119,7 @@ func (f *follower) look(ctx context.Context) error {
 	if err := f.z.addAuth(ctx, f.s, &f.added); err != nil {
 		return err
 	}
+	f.z.share(f)
 	if f.watch != nil {
 		n, err := call(ctx, f.z.grace(), func() (n node, err error) {
 			n.found, n.stat, err = f.s.conn.Exists(f.path)

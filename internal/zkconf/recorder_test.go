@@ -60,7 +60,7 @@ func (r *recorder) all() []zkconf.Update {
 func (r *recorder) last(raw string) zkconf.Update {
 	r.t.Helper()
 	var u zkconf.Update
-	r.until("the document "+raw, func() bool {
+	r.until("the document "+raw[:min(len(raw), 200)], func() bool {
 		all := r.all()
 		if len(all) > 0 {
 			u = all[len(all)-1]

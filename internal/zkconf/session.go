@@ -22,10 +22,11 @@ const (
 	dialPause = 250 * time.Millisecond
 	// closeTimeout is how long the library may take to end its goroutines.
 	closeTimeout = 2 * time.Second
-	// maxReply bounds what a server can make us allocate. It is far above
+	// maxReply bounds what a server can make us allocate. It is well above
 	// jute.maxbuffer's default of 1 MiB, because a limit that a node exceeds
-	// makes the library reconnect for ever.
-	maxReply = 64 << 20
+	// makes the library reconnect for ever, and not more, because the library
+	// allocates as much for each session to send from.
+	maxReply = 4 << 20
 )
 
 var (
@@ -51,10 +52,10 @@ type session struct {
 	dials  context.Context // done when nothing may be dialed or stay connected
 	stop   context.CancelFunc
 	cap    time.Duration
-	wake   chan struct{} // a mailbox of one: the state has changed
 
 	mu       sync.Mutex
-	up       bool // the library has a session with a server
+	changed  chan struct{} // closed, and made anew, when the state changes
+	up       bool          // the library has a session with a server
 	expired  bool
 	server   string
 	current  *cappedConn
@@ -64,7 +65,7 @@ type session struct {
 
 // openSession starts to connect; await says when that has succeeded.
 func openSession(hosts []string, timeout time.Duration, log *zap.Logger) (*session, error) {
-	s := &session{log: &limitedLog{log: log}, cap: timeout, wake: make(chan struct{}, 1)}
+	s := &session{log: &limitedLog{log: log}, cap: timeout, changed: make(chan struct{})}
 	// Not the caller's context: when that ends, Close must still be able to
 	// tell the server.
 	s.dials, s.stop = context.WithCancel(context.Background())
@@ -107,6 +108,7 @@ func (s *session) event(e zk.Event) {
 		return // watches have channels of their own
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch e.State {
 	case zk.StateHasSession:
 		s.up, s.server, s.dialErr = true, e.Server, nil
@@ -118,11 +120,15 @@ func (s *session) event(e zk.Event) {
 	default:
 		s.up = false
 	}
-	s.mu.Unlock()
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// changes returns a channel that is closed at the next change of state.
+func (s *session) changes() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
 }
 
 func (s *session) isUp() bool {
@@ -146,7 +152,7 @@ func (s *session) await(ctx context.Context, limit time.Duration, report func(er
 	defer timer.Stop()
 	for {
 		s.mu.Lock()
-		up, expired, dialErr := s.up, s.expired, s.dialErr
+		up, expired, dialErr, changed := s.up, s.expired, s.dialErr, s.changed
 		s.mu.Unlock()
 		switch {
 		case expired:
@@ -157,7 +163,7 @@ func (s *session) await(ctx context.Context, limit time.Duration, report func(er
 			report(dialErr)
 		}
 		select {
-		case <-s.wake:
+		case <-changed:
 		case <-ctx.Done():
 			if dialErr != nil {
 				return fmt.Errorf("%w: %w", ctx.Err(), dialErr)

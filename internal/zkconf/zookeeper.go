@@ -15,7 +15,8 @@ const (
 	defaultSessionTimeout = 10 * time.Second
 	// maxGrace bounds how long we wait for a session before we start anew, so
 	// that a server that comes back wiped is in use within 20 s. A session
-	// given up too early costs nothing: it owns no nodes.
+	// given up too early costs little: the next one replaces the node that it
+	// owns (Publisher).
 	maxGrace = 12 * time.Second
 	// lookInterval is how often the node is looked at without an event: one
 	// small request. An event may be lost, and none says that an ACL has
@@ -48,6 +49,11 @@ type ZooKeeper struct {
 	mu      sync.Mutex
 	hosts   []string // as Resolve found them last
 	path    string
+	// shared is the session that follows the document, once it has all
+	// identities, for others to use; nil between sessions.
+	shared  *client
+	sharing chan struct{} // closed, and made anew, when shared changes
+	crowd   int           // daemons that publish, see spread
 }
 
 // grace is how long a session may be away.
@@ -98,39 +104,15 @@ func (z *ZooKeeper) Run(ctx context.Context, updates func(Update)) error {
 // Fetch implements Source. Besides ctx it is bounded by three session timeouts,
 // at most 12 s.
 func (z *ZooKeeper) Fetch(ctx context.Context) (Update, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, z.grace(), fmt.Errorf("%w for %v", errNoSession, z.grace()))
-	defer cancel()
-	s, path, err := z.open(ctx)
-	if err != nil {
-		return Update{}, err
-	}
-	defer s.close()
-	for added := 0; ; {
-		data, version, err := z.fetchOnce(ctx, s, path, &added)
+	var u Update
+	err := z.within(ctx, func(ctx context.Context, c *client) error {
+		n, err := c.get(ctx, c.path)
 		if err == nil {
-			return newUpdate(data, version), nil
+			u = newUpdate(n.data, n.stat.Version)
 		}
-		if !errors.Is(err, zk.ErrConnectionClosed) && !errors.Is(err, zk.ErrNoServer) {
-			return Update{}, fmt.Errorf("read %s: %w", path, err)
-		}
-	}
-}
-
-func (z *ZooKeeper) fetchOnce(ctx context.Context, s *session, path string, added *int) ([]byte, int32, error) {
-	if err := s.await(ctx, z.grace(), nil); err != nil {
-		return nil, 0, err
-	}
-	if err := z.addAuth(ctx, s, added); err != nil {
-		return nil, 0, err
-	}
-	n, err := call(ctx, z.grace(), func() (node, error) {
-		data, stat, err := s.conn.Get(path)
-		return node{data: data, stat: stat}, err
+		return err
 	})
-	if err != nil {
-		return nil, 0, err
-	}
-	return n.data, n.stat.Version, nil
+	return u, err
 }
 
 // Status implements Source.

@@ -47,13 +47,15 @@ func packages(t *testing.T) []pkg {
 func TestImports(t *testing.T) {
 	want := map[string][]string{
 		"cmd/cgrouparchd": {
-			"internal/account", "internal/cgfs", "internal/command", "internal/config", "internal/metrics",
-			"internal/pidfiles", "internal/reconcile", "internal/statefile", "internal/top", "internal/wsapi", "internal/zkconf",
+			"internal/account", "internal/cgfs", "internal/command", "internal/confdiff", "internal/config", "internal/fleet",
+			"internal/metrics", "internal/pidfiles", "internal/reconcile", "internal/statefile", "internal/top", "internal/wsapi", "internal/zkconf",
 		},
 		"internal/account":    {"internal/cgfs"},
 		"internal/cgfs":       nil,
 		"internal/command":    nil,
+		"internal/confdiff":   {"internal/zkconf"},
 		"internal/config":     {"internal/cgfs"},
+		"internal/fleet":      nil,
 		"internal/metrics":    nil,
 		"internal/pidfiles":   {"internal/command"},
 		"internal/reconcile":  {"internal/cgfs", "internal/pidfiles", "internal/statefile", "internal/zkconf"},
