@@ -51,54 +51,38 @@ func parseRun(marker string) (r run, err error) {
 }
 
 const (
-	insideEnv = "CGROUPARCHD_DOCS_INSIDE" // the document to run, set in the namespaces
+	insideEnv = "CGROUPARCHD_DOCS_INSIDE" // our root cgroup, set in the namespaces
 	patience  = 5 * time.Minute // the first build takes long
 )
 
-// TestRun runs the blocks of each document in order, as a reader would type
-// them: with the file names, ports and host names that they have. It therefore
+// TestRun runs the blocks of all documents in order, those of the README first,
+// as a reader would type them: with the file names, ports and host names that they have. It therefore
 // happens in namespaces of its own, of mounts and network, where /etc, /usr/local
 // and the cgroup hierarchies are its own too: the latter show a cgroup of the
 // test's as their root.
 func TestRun(t *testing.T) {
-	if file := os.Getenv(insideEnv); file != "" {
-		inside(t, file)
+	if root := os.Getenv(insideEnv); root != "" {
+		inside(t, root)
 		return
 	}
 	if os.Getuid() != 0 {
 		testserver.Unavailable(t, "not root")
 	}
-	for _, file := range documents(t) {
-		if !hasRuns(t, file) {
-			continue
-		}
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			self, err := os.Executable()
-			if err != nil {
-				t.Fatal(err)
-			}
-			root := fmt.Sprintf("cgatest-docs-%d-%s", os.Getpid(), strings.TrimSuffix(filepath.Base(file), ".md"))
-			t.Cleanup(func() { removeCgroups(t, root) })
-			cmd := exec.Command("unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child", "--",
-				self, "-test.run=^TestRun$", "-test.v="+strconv.FormatBool(testing.Verbose()), "-test.count=1")
-			cmd.Env = append(os.Environ(), insideEnv+"="+file, "CGROUPARCHD_DOCS_ROOT="+root)
-			out, err := cmd.CombinedOutput()
-			if err != nil {
-				t.Errorf("%v\n%s", err, out)
-			} else if testing.Verbose() {
-				t.Logf("%s", out)
-			}
-		})
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-func hasRuns(t *testing.T, file string) bool {
-	for _, b := range blocksOf(t, file) {
-		if _, err := parseRun(b.marker); err == nil {
-			return true
-		}
+	root := fmt.Sprintf("cgatest-docs-%d", os.Getpid())
+	t.Cleanup(func() { removeCgroups(t, root) })
+	cmd := exec.Command("unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child", "--",
+		self, "-test.run=^TestRun$", "-test.v="+strconv.FormatBool(testing.Verbose()), "-test.count=1")
+	cmd.Env = append(os.Environ(), insideEnv+"="+root)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	} else if testing.Verbose() {
+		t.Logf("%s", out)
 	}
-	return false
 }
 
 // hierarchies are the cgroup hierarchies of this host.
@@ -159,17 +143,19 @@ type guest struct {
 	running []*exec.Cmd
 }
 
-func inside(t *testing.T, file string) {
+func inside(t *testing.T, root string) {
 	dir, err := filepath.Abs(top)
 	if err != nil {
 		t.Fatal(err)
 	}
 	g := &guest{t: t, dir: dir, env: os.Environ()}
-	g.prepare(os.Getenv("CGROUPARCHD_DOCS_ROOT"))
+	g.prepare(root)
 	defer g.stop()
-	for _, b := range blocksOf(t, file) {
-		if r, err := parseRun(b.marker); err == nil && !t.Failed() {
-			g.run(b, r)
+	for _, file := range documents(t) {
+		for _, b := range blocksOf(t, file) {
+			if r, err := parseRun(b.marker); err == nil && !t.Failed() {
+				g.run(b, r)
+			}
 		}
 	}
 }
