@@ -26,6 +26,8 @@ redis-server redis-server
 cgexec cgroup-tools
 strace strace
 tmux tmux
+curl curl
+ip iproute2
 chrt util-linux
 /usr/lib/python3/dist-packages/websocket python3-websocket
 LIST

@@ -52,7 +52,7 @@ func parseRun(marker string) (r run, err error) {
 
 const (
 	insideEnv = "CGROUPARCHD_DOCS_INSIDE" // our root cgroup, set in the namespaces
-	patience  = 5 * time.Minute // the first build takes long
+	patience  = 5 * time.Minute           // the first build takes long
 )
 
 // TestRun runs the blocks of all documents in order, those of the README first,
