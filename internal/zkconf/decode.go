@@ -282,7 +282,7 @@ func (d *decoder) conf(n *Node) error {
 		slices.Sort(n.Warnings)
 	}
 	if len(n.Conf) > 0 {
-		for _, conflict := range cgfs.Conflicts(d.subsystem.name, slices.Collect(maps.Keys(n.Conf))) {
+		for _, conflict := range cgfs.Conflicts(d.subsystem.name, n.Conf) {
 			d.fault(conflict)
 		}
 	}

@@ -15,7 +15,7 @@ func TestDecodeThings(t *testing.T) {
 		{"something else", `{"cpu":{"sub_cgroup":{"a":{"conf":{"cfs_quota_us":5000}}}}}`, map[string]string{"cfs_quota_us": "5000", "share": "1024"}, ""},
 		{"two names", `{"cpu":{"sub_cgroup":{"a":{"conf":{"weight":50,"share":5}}}}}`, nil, "cpu/a: share and weight are two names for one thing"},
 		{"devices", `{"devices":{"sub_cgroup":{"a":{"conf":{"deny":["a"],"allow":["c 1:3 r"]}}}}}`, map[string]string{"deny": "a", "allow": "c 1:3 r"}, ""},
-		{"devices allowed and none denied", `{"devices":{"sub_cgroup":{"a":{"conf":{"allow":["c 1:3 r"]}}}}}`, nil, `devices/a: allow needs deny: ["a"] in the same conf`},
+		{"devices allowed and none denied", `{"devices":{"sub_cgroup":{"a":{"conf":{"allow":["c 1:3 r"]}}}}}`, nil, `devices/a: allow needs deny: ["a"] in the same conf: everything else is allowed already`},
 	} {
 		doc, err := Decode([]byte(c.data), 1)
 		got := ""
