@@ -242,8 +242,105 @@ func TestKernelDevicesV1Refusals(t *testing.T) {
 	if err := h.Write(root+"/a/b", DevicesFile, "c 1:7 r"); err == nil || !strings.Contains(err.Error(), "c 1:7 r is not allowed to the cgroup above") {
 		t.Errorf("more than the parent has: %v", err)
 	}
+	if err := h.Write(root+"/a", DevicesFile, "all but c 1:7 r"); err == nil || !strings.Contains(err.Error(), "ends the denial of all devices only") {
+		t.Errorf("from a list to exceptions over a child: %v", err)
+	}
+	if err := h.Write(root+"/a/b", DevicesFile, "all but c 1:7 r"); err == nil || !strings.Contains(err.Error(), "the cgroup above is denied all devices") {
+		t.Errorf("exceptions below a list: %v", err)
+	}
 	if list, err := h.Read(root+"/a/b", "devices.list"); err != nil || list != "c 1:5 r" {
 		t.Errorf("the child has %q %v", list, err)
+	}
+}
+
+// Rules about single devices may come and go while there are cgroups below, and
+// what is newly allowed reaches those that are ours and have no rules of their own:
+// on v1 by our hand, on v2 because the kernel asks upwards.
+func TestKernelDevicesReachBelow(t *testing.T) {
+	for version, open := range map[int]func(*testing.T, string) (*Hierarchy, string){1: kernel, 2: unified} {
+		t.Run(fmt.Sprintf("v%d", version), func(t *testing.T) {
+			h, root := open(t, "devices")
+			follows, own, below := root+"/follows", root+"/own", root+"/follows/below"
+			make := func(dirs ...string) {
+				t.Helper()
+				for _, dir := range dirs {
+					if err := h.Mkdir(dir); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			opens := func(dir, want string) {
+				t.Helper()
+				if got := try(t, h, dir, "/dev/zero", "/dev/full"); got != want {
+					t.Errorf("in %s a process opens %q, want %q", strings.TrimPrefix(dir, root), got, want)
+				}
+			}
+			make(follows, below, own)
+			rulesBecome(t, h, own, "all but c 1:7 rwm", "zero")
+			rulesBecome(t, h, root, "all but c 1:5 rwm", "full")
+			opens(below, "full")
+			opens(own, "")
+			rulesBecome(t, h, root, "all but b 8:* w", "zero full")
+			opens(follows, "zero full")
+			opens(below, "zero full")
+			opens(own, "zero") // by its own rules, and no longer by those above
+			rulesBecome(t, h, root, AllDevices, "zero full")
+			opens(below, "zero full")
+		})
+	}
+}
+
+// The same where all is denied but what is listed.
+func TestKernelDevicesListReachesBelow(t *testing.T) {
+	for version, open := range map[int]func(*testing.T, string) (*Hierarchy, string){1: kernel, 2: unified} {
+		t.Run(fmt.Sprintf("v%d", version), func(t *testing.T) {
+			h, root := open(t, "devices")
+			rulesBecome(t, h, root, "c 1:5 rwm", "zero")
+			child := root + "/child"
+			if err := h.Mkdir(child); err != nil {
+				t.Fatal(err)
+			}
+			for _, rules := range []string{"c 1:5 rwm, c 1:7 r", "c 1:7 r", AllDevices, "c 1:5 rwm"} {
+				want := map[string]string{"c 1:5 rwm, c 1:7 r": "zero full", "c 1:7 r": "full", AllDevices: "zero full", "c 1:5 rwm": "zero"}[rules]
+				rulesBecome(t, h, root, rules, want)
+				if got := try(t, h, child, "/dev/zero", "/dev/full"); got != want {
+					t.Errorf("with %q above, a process below opens %q, want %q", rules, got, want)
+				}
+			}
+		})
+	}
+}
+
+// One rule at a time, as commands and programs do it.
+func TestKernelDevicesRuleByRule(t *testing.T) {
+	for version, open := range map[int]func(*testing.T, string) (*Hierarchy, string){1: kernel, 2: unified} {
+		t.Run(fmt.Sprintf("v%d", version), func(t *testing.T) {
+			h, root := open(t, "devices")
+			for _, c := range []struct {
+				change      func(string, Rule) error
+				rule, reads string
+			}{
+				{h.DenyDevice, "c 1:5 rwm", "all but c 1:5 rwm"},
+				{h.DenyDevice, "c 1:7 w", "all but c 1:5 rwm, c 1:7 w"},
+				{h.AllowDevice, "c 1:5 r", "all but c 1:5 wm, c 1:7 w"},
+				{h.DenyDevice, "a", NoDevices},
+				{h.AllowDevice, "c 1:3 rw", "c 1:3 rw"},
+				{h.AllowDevice, "b 8:* r", "b 8:* r, c 1:3 rw"},
+				{h.DenyDevice, "c 1:3 w", "b 8:* r, c 1:3 r"},
+				{h.AllowDevice, "a *:* rwm", AllDevices},
+			} {
+				r, err := ParseRule(c.rule)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := c.change(root, r); err != nil {
+					t.Fatal(err)
+				}
+				if got, err := h.Read(root, DevicesFile); err != nil || got != c.reads {
+					t.Errorf("after %s: %q %v, want %q", c.rule, got, err, c.reads)
+				}
+			}
+		})
 	}
 }
 

@@ -3,6 +3,7 @@ package cgfs
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"strings"
 
@@ -56,12 +57,13 @@ func (h *Hierarchy) writeDeviceRules(dir string, want policy) error {
 	if err := h.setAttribute(dir, devicesName, record); err != nil {
 		return err
 	}
-	return h.followDevices(dir, now, want)
+	return h.followDevices(dir, now, want, nil)
 }
 
-// followDevices gives the cgroups below that are ours and have no rules of their
-// own what is newly allowed.
-func (h *Hierarchy) followDevices(dir string, before, want policy) error {
+// followDevices gives the cgroups below that are ours what is newly allowed: while
+// exceptions are listed, unless rules of their own (keep: or of one between) deny
+// it; while all is denied, to those without rules of their own.
+func (h *Hierarchy) followDevices(dir string, before, want policy, keep rules) error {
 	children, err := h.Children(dir)
 	if err != nil {
 		return err
@@ -69,34 +71,56 @@ func (h *Hierarchy) followDevices(dir string, before, want policy) error {
 	var faults []error
 	for _, name := range children {
 		child := path.Join(dir, name)
-		ours, err := h.Marked(child)
-		if err == nil && ours {
-			var record []byte
-			if record, err = h.attribute(child, devicesName); err == nil && record == nil {
-				err = errors.Join(h.followChange(child, before, want), h.followDevices(child, before, want))
-			}
-		}
-		if err != nil && !errors.Is(err, ErrNotExist) { // it may be removed meanwhile
+		if err := h.followInto(child, before, want, keep); err != nil && !errors.Is(err, ErrNotExist) { // it may be removed meanwhile
 			faults = append(faults, err)
 		}
 	}
 	return errors.Join(faults...)
 }
 
-// followChange is changeDevices for a cgroup of which there is no record: what it
-// is denied while all else is allowed, it got from above.
-func (h *Hierarchy) followChange(dir string, before, want policy) error {
-	now, err := h.devicePolicy(dir)
+func (h *Hierarchy) followInto(dir string, before, want policy, keep rules) error {
+	ours, err := h.Marked(dir)
+	if err != nil || !ours {
+		return err
+	}
+	record, err := h.attribute(dir, devicesName)
 	if err != nil {
 		return err
 	}
-	if now.open {
-		if !before.open {
-			before = everyDevice
+	if !before.open || !want.open {
+		if record != nil {
+			return nil // and what is below follows those rules
 		}
-		now = before
+		return errors.Join(h.changeDevices(dir, want), h.followDevices(dir, before, want, keep))
 	}
-	return h.changeDevicesFrom(dir, now, want)
+	if record != nil {
+		own, err := parsePolicy(string(record))
+		if err != nil || !own.open {
+			return nil // not of our making, or a list of what it may use, which the kernel keeps
+		}
+		keep = keep.with(own.rules)
+	}
+	for _, n := range before.rules.sorted() {
+		if bits := before.rules[n] &^ want.rules[n] &^ keep[n]; bits != 0 {
+			err := h.writeRaw(path.Join(dir, "devices.allow"), n.String()+" "+bits.String())
+			if err != nil && !errors.Is(err, unix.EPERM) { // a foreign cgroup between still denies it
+				return err
+			}
+		}
+	}
+	return h.followDevices(dir, before, want, keep)
+}
+
+// with is the union of rules.
+func (r rules) with(more rules) rules {
+	out := maps.Clone(r)
+	if out == nil {
+		out = rules{}
+	}
+	for n, bits := range more {
+		out[n] |= bits
+	}
+	return out
 }
 
 // changeDevices makes the kernel's rules those of a policy.
@@ -105,10 +129,6 @@ func (h *Hierarchy) changeDevices(dir string, want policy) error {
 	if err != nil {
 		return err
 	}
-	return h.changeDevicesFrom(dir, now, want)
-}
-
-func (h *Hierarchy) changeDevicesFrom(dir string, now, want policy) error {
 	list, err := h.Read(dir, "devices.list")
 	if err != nil {
 		return err
