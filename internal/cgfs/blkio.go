@@ -263,8 +263,7 @@ func readRates(r reading, s *Setting) (string, error) {
 // blkioFigures: until Linux 4.20 the CFQ scheduler counted in blkio.time and so on,
 // later BFQ in blkio.bfq.time and so on (most of them only with
 // CONFIG_BFQ_CGROUP_DEBUG), and the throttling in blkio.throttle.io_serviced and
-// io_service_bytes. Of several that are there, the first that has counted anything
-// is read.
+// io_service_bytes.
 var blkioFigures = blkioFigureRows()
 
 func blkioFigureRows() []Setting {
@@ -301,7 +300,7 @@ func blkioFigureRows() []Setting {
 				unified = []File{{Name: "io.stat", Note: "`" + fields[0] + "` and `" + fields[1] + "`, those below always included"}}
 			}
 			row := figure(KindTables, name, doc, all, unified)
-			row.read1 = firstThatCounts
+			row.read1 = mostCounted
 			row.read2 = func(r reading, _ *Setting) (string, error) { return readWriteOfStat(r, v2[c.key]) }
 			rows = append(rows, row)
 			if c.throttle {
@@ -312,19 +311,32 @@ func blkioFigureRows() []Setting {
 	return rows
 }
 
-// firstThatCounts reads the first file that says more than "Total 0".
-func firstThatCounts(r reading, s *Setting) (string, error) {
-	var text string
+// mostCounted reads all the files that are there and gives the larger of what they
+// count: each counts some I/O only, and none more than there was.
+func mostCounted(r reading, s *Setting) (string, error) {
+	var lines []string
+	most := map[string]int64{}
 	for _, f := range r.files(s) {
-		var err error
-		if text, err = r.text(f.Name); err != nil {
+		text, err := r.text(f.Name)
+		if err != nil {
 			return "", err
 		}
-		if text != "" && text != "Total 0" {
-			break
+		for l := range strings.Lines(text) {
+			l = strings.TrimSpace(l)
+			i := strings.LastIndexByte(l, ' ')
+			n, err := parseInt(l[i+1:])
+			if i < 0 || err != nil {
+				return "", fmt.Errorf("not a line of %s: %q", f.Name, clip(l))
+			}
+			if before, seen := most[l[:i]]; !seen || n > before {
+				most[l[:i]] = n
+			}
 		}
 	}
-	return text, nil
+	for _, name := range sortedKeys(most) {
+		lines = append(lines, name+" "+strconv.FormatInt(most[name], 10))
+	}
+	return strings.Join(lines, "\n"), nil
 }
 
 // readWriteOfStat reads two fields of io.stat as v1 names them.

@@ -53,7 +53,7 @@ var cpuSettings = []Setting{
 	},
 	{
 		Key: "cpu_limit", Thing: "weight", Doc: "the same in percent of a share of 1024, as the Python library cgroups has it: a weight, not a limit",
-		Value: percent(0, 25600), Default: "100",
+		Value: percent(0, 100), Default: "100",
 		V1:  []File{{Name: "cpu.shares", Probe: "cpu.shares", Note: "1024 × percent / 100", spell: percentToShares, shown: sharesToPercent}},
 		V2:  []File{weighedBy(cpuWeight, func(text string) uint64 { return sharesOf(text) * perShare }, func(text string) string { return sharesToPercent(weightToShare(text)) })},
 		on1: unlessIdle, on2: unlessIdle,

@@ -92,9 +92,11 @@ func listed(value any) (string, error) {
 		if !ok {
 			return "", fmt.Errorf("not a rule such as \"c 1:3 rwm\": %s", describe(e))
 		}
-		if err := all.add(s); err != nil {
+		r, err := ParseRule(s)
+		if err != nil {
 			return "", err
 		}
+		all.take(r)
 	}
 	return all.String(), nil
 }
@@ -213,6 +215,19 @@ func (r rules) add(text string) error {
 	return nil
 }
 
+// take adds a valid rule.
+func (r rules) take(one Rule) {
+	nodes := []node{{one.Type, one.Major, one.Minor}}
+	if one.Type == 'a' {
+		nodes = allNodes
+	}
+	for _, n := range nodes {
+		for _, letter := range one.Access {
+			r[n] |= 1 << strings.IndexRune(accessLetters, letter)
+		}
+	}
+}
+
 func deviceNumber(text string, bits int) (int64, bool) {
 	if text == "*" {
 		return -1, true
@@ -248,28 +263,37 @@ func (p policy) String() string {
 // spell in several ways that everything is allowed.
 func parsePolicy(text string) (policy, error) {
 	denied, open := strings.CutPrefix(text, allBut)
-	p := policy{open: open, rules: rules{}}
-	if denied == NoDevices && !open {
+	p := policy{open: open}
+	switch {
+	case text == NoDevices:
+		p.rules = rules{}
 		return p, nil
+	case strings.TrimSpace(text) == AllDevices:
+		return everyDevice, nil
 	}
-	for one := range strings.FieldsFuncSeq(denied, func(c rune) bool { return c == '\n' || c == ',' }) {
-		one = strings.TrimSpace(one)
-		if one == AllDevices && !open {
-			return everyDevice, nil
-		}
-		if err := p.rules.add(one); err != nil {
-			return policy{}, err
-		}
+	var err error
+	if p.rules, err = parseRuleList(denied); err != nil {
+		return policy{}, err
 	}
 	if p.rules.all() { // which v1 reports where a cgroup with children cannot leave its mode
-		return policy{open: !open, rules: rules{}}, nil
+		return policy{open: !open}, nil
 	}
 	return p, nil
 }
 
+// parseRuleList reads rules by lines or commas.
+func parseRuleList(text string) (rules, error) {
+	list, err := ParseRules(text)
+	out := rules{}
+	for _, r := range list {
+		out.take(r)
+	}
+	return out, err
+}
+
 // all says whether the rules are about every use of every device.
 func (r rules) all() bool {
-	return len(r) == 2 && r[allNodes[0]] == 7 && r[allNodes[1]] == 7
+	return r[allNodes[0]] == 7 && r[allNodes[1]] == 7
 }
 
 func (r rules) sorted() []node {

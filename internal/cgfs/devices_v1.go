@@ -125,18 +125,20 @@ func (r rules) with(more rules) rules {
 
 // changeDevices makes the kernel's rules those of a policy.
 func (h *Hierarchy) changeDevices(dir string, want policy) error {
-	now, err := h.devicePolicy(dir)
-	if err != nil {
-		return err
-	}
 	list, err := h.Read(dir, "devices.list")
 	if err != nil {
 		return err
 	}
-	// The kernel's mode: everything may be listed while all is denied.
+	// The kernel's mode: while all is denied, everything may be listed.
+	var now policy
 	listing := strings.TrimSpace(list) != AllDevices
-	if listing && now.open {
-		now = policy{rules: rules{allNodes[0]: 7, allNodes[1]: 7}}
+	if listing {
+		now.rules, err = parseRuleList(list)
+	} else {
+		now, err = h.devicePolicy(dir)
+	}
+	if err != nil {
+		return err
 	}
 	switch {
 	case want.open && listing:

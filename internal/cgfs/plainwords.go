@@ -11,7 +11,7 @@ import (
 // Plain words: the settings of the Python library cgroups, in percent and with
 // units by name.
 
-// percent takes more than low and at most high percent; null is 100.
+// percent takes a number more than low and at most high percent; null is 100.
 func percent(low, high float64) Value {
 	return plainly(KindPercent, fmt.Sprintf("more than %g, up to %g; null: 100", low, high), func(value any) (string, error) {
 		if value == nil {

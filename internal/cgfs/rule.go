@@ -34,7 +34,7 @@ func (r Rule) CanMknod() bool { return strings.Contains(r.Access, "m") }
 
 // ParseRule reads a rule as the kernel takes it: "c 1:3 rwm", "b 8:* r", "a".
 func ParseRule(text string) (Rule, error) {
-	switch text = strings.TrimSpace(text); text {
+	switch text {
 	case denyAll, "all", AllDevices:
 		return everyRule, nil
 	}
@@ -56,7 +56,7 @@ func ParseRules(text string) ([]Rule, error) {
 		return out, nil
 	}
 	for one := range strings.FieldsFuncSeq(text, func(c rune) bool { return c == '\n' || c == ',' }) {
-		r, err := ParseRule(one)
+		r, err := ParseRule(strings.TrimSpace(one))
 		if err != nil {
 			return nil, err
 		}
