@@ -64,6 +64,15 @@ func (w Write) Part() string {
 	return strings.TrimRight(w.File+" "+w.Form.Line+" "+w.Form.Field, " ")
 }
 
+// Asked is what the conf that a write comes from says about it.
+func (w Write) Asked(conf map[string]string) string {
+	_, name, named := strings.Cut(w.ID, " ")
+	if !named {
+		return conf[w.Keys[0]]
+	}
+	return Form{Line: name}.Read(conf[w.Keys[0]])
+}
+
 // Weight is a proportional setting of the unified hierarchy.
 type Weight struct {
 	// Share is the document's value; only its ratio to that of siblings counts.
