@@ -10,7 +10,7 @@ import (
 // A raw file reads as what was written, however the kernel prints it, until
 // somebody else writes; taken back it is as it was before.
 func TestKernelRaw(t *testing.T) {
-	h, root := kernel(t, "memory")
+	h, root := kernelIfMounted(t, "memory")
 	const file = "memory.limit_in_bytes" // rounds down to pages and takes suffixes
 	read := func(file, want string) {
 		t.Helper()

@@ -3,6 +3,7 @@ package cgfs
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -145,8 +146,71 @@ func (h *Hierarchy) Offers(subsystem, dir string) []*Setting {
 // at once in the order that the kernel needs, one value a write, and nothing that
 // holds already. What cannot be written does not keep the rest from it; the error
 // joins all that went wrong. Controllers are not enabled.
+//
+// What shares a control file with something that is not given leaves that as it
+// is. Device rules are added to those in force: `deny` first, then `allow`.
 func (h *Hierarchy) Set(dir, subsystem string, conf map[string]string) error {
-	return h.put(dir, translate(subsystem, conf, h.caps(dir), LookupRow))
+	conf = maps.Clone(conf)
+	var faults []error
+	if subsystem == "devices" {
+		faults = append(faults, h.setRules(dir, conf))
+	}
+	faults = append(faults, h.complete(dir, subsystem, conf), h.put(dir, translate(subsystem, conf, h.caps(dir), LookupRow)))
+	return errors.Join(faults...)
+}
+
+// complete adds what a setting is written or translated together with, as it is
+// now.
+func (h *Hierarchy) complete(dir, subsystem string, conf map[string]string) error {
+	add := func(key string, given ...string) error {
+		s, ok := LookupRow(subsystem, key)
+		if !ok || slices.ContainsFunc(given, func(key string) bool { return conf[key] != "" }) {
+			return nil
+		}
+		text, err := h.Get(dir, s)
+		if err == nil {
+			conf[key] = text
+		}
+		return err
+	}
+	limits := []string{"limit_in_bytes", "max", "memory_limit"}
+	unified := h.Version() == 2
+	switch {
+	case subsystem == "cpu" && unified && conf["cfs_quota_us"] != "":
+		return add("cfs_period_us", "cfs_period_us")
+	case subsystem == "cpu" && unified && conf["cfs_period_us"] != "":
+		return add("cfs_quota_us", "cfs_quota_us")
+	case subsystem == "memory" && conf["memsw_limit_in_bytes"] != "" && conf["memsw_limit_in_bytes"] != Unlimited:
+		return add("limit_in_bytes", limits...)
+	case subsystem == "memory" && !unified && conf["swap_max"] != "" && conf["swap_max"] != Unlimited:
+		return add("limit_in_bytes", limits...)
+	}
+	return nil
+}
+
+// setRules changes device rules and takes them out of conf.
+func (h *Hierarchy) setRules(dir string, conf map[string]string) error {
+	var faults []error
+	for _, c := range []struct {
+		key    string
+		change func(string, Rule) error
+	}{{"deny", h.DenyDevice}, {"allow", h.AllowDevice}} {
+		text, given := conf[c.key]
+		delete(conf, c.key)
+		if text == TextDefault {
+			faults = append(faults, h.Write(dir, DevicesFile, AllDevices))
+			continue
+		}
+		if !given {
+			continue
+		}
+		rules, err := ParseRules(text)
+		faults = append(faults, err)
+		for _, r := range rules {
+			faults = append(faults, c.change(dir, r))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // put carries out a translation on one cgroup.
