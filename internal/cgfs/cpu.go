@@ -32,6 +32,8 @@ const (
 
 var (
 	cpuShares = []File{file("cpu.shares")}
+	// Before a weight, which the kernel refuses for an idle cgroup.
+	cpuIdle   = []File{{Name: "cpu.idle", Probe: "cpu.idle", level: -1}}
 	cpuWeight = File{Name: "cpu.weight", Note: "share × 100 / 1024, or scaled to keep the ratios of siblings"}
 	cpuQuota1 = []File{
 		{Name: "cpu.cfs_quota_us", Probe: "cpu.cfs_quota_us", limit: Ceiling, Note: "first number; -1: no limit", spell: minusOne},
@@ -68,7 +70,7 @@ var cpuSettings = []Setting{
 	{
 		Key: "idle", Thing: "idle", Doc: "1: runs only while nothing else wants the CPU; its weight counts for nothing then",
 		Value: boolean(), Default: "0",
-		V1: []File{file("cpu.idle")}, V2: []File{file("cpu.idle")},
+		V1: cpuIdle, V2: cpuIdle,
 	},
 	{
 		Key: "cfs_quota_us", Thing: "bandwidth/quota", Doc: "CPU time that it may use in each period, in µs; 200000 of 100000 are two CPUs",

@@ -140,7 +140,8 @@ func (d *differ) settings() {
 			if n != nil && (!n.Values[file].Exists || n.Values[file].Text != "") {
 				continue
 			}
-			s := Setting{Place: dir.Place + ": " + file, Write: cgfs.Write{File: file, Text: d.inherited(dir.Path, file)}}
+			text := d.inherited(dir.Path, file)
+			s := Setting{Place: dir.Place + ": " + file, Write: cgfs.Write{File: file, Text: text, Want: text}}
 			if s.Text == "" {
 				d.fault(s.Place, "no cgroup above has a value to inherit")
 				continue
