@@ -243,6 +243,19 @@ func SameThing(subsystem, a, b string) bool {
 	return ok1 && ok2 && overlap(x.Thing, y.Thing)
 }
 
+// Names says whether a conf sets what key would, under this name or another.
+func Names(subsystem string, conf map[string]string, key string) bool {
+	if _, ok := conf[key]; ok {
+		return true
+	}
+	for other := range conf {
+		if SameThing(subsystem, key, other) {
+			return true
+		}
+	}
+	return len(rawConflicts(subsystem, []string{key}, conf[rawKey])) > 0
+}
+
 func overlap(a, b string) bool {
 	return a == b || strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/")
 }
