@@ -1,6 +1,9 @@
 package cgfs
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // What is not a document's: the kernel's figures, actions, and who is in a cgroup.
 // Each controller's file has rows of its own; here is what they are made of.
@@ -34,9 +37,16 @@ func figure(kind Kind, key, doc string, v1, v2 []File) Setting {
 // counter is a figure of v1 that a written 0 takes back.
 func counter(key, doc string, v1, v2 []File) Setting {
 	s := figure(KindInteger, key, doc, v1, v2)
-	s.Access, s.Value = Adjustable, integer(0, 0)
-	s.Value.Words = "0 begins anew"
+	s.Access, s.Value = Adjustable, exactly(0)
+	s.Value.Words = "a number; 0 begins anew"
 	return s
+}
+
+// exactly takes one number.
+func exactly(n int64) Value {
+	v := integer(n, n)
+	v.Words = strconv.FormatInt(n, 10)
+	return v
 }
 
 // action is a row that is only written.
@@ -115,7 +125,7 @@ var commonFigures = []Setting{
 	figure(KindText, "controllers", "controllers that it can enable for its children", nil, files("cgroup.controllers")),
 	figure(KindTable, "cgroup_events", "`populated`, `frozen`", nil, files("cgroup.events")),
 	figure(KindTable, "cgroup_stat", "cgroups below, and how many of them are going away", nil, files("cgroup.stat")),
-	action("kill", "1: kills all its processes, and those below", integer(1, 1), nil, files("cgroup.kill")),
+	action("kill", "1: kills all its processes, and those below", exactly(1), nil, files("cgroup.kill")),
 }
 
 // maxChildren bounds the kernel's int.

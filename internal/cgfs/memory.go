@@ -310,7 +310,7 @@ var memoryFigures = []Setting{
 	figure(KindTable, "events", "how often it came to its limits", nil, files("memory.events")),
 	figure(KindTable, "events_local", "the same without the cgroups below", nil, files("memory.events.local")),
 	figure(KindPressure, "pressure", "how long its processes waited for memory", nil, files("memory.pressure")),
-	action("force_empty", "0 frees all of its memory that can be freed", integer(0, 0), files("memory.force_empty"), nil),
+	action("force_empty", "0 frees all of its memory that can be freed", exactly(0), files("memory.force_empty"), nil),
 	action("reclaim", "frees so many bytes, if it can", size(), nil, files("memory.reclaim")),
 	eventSource("pressure_level", "tells programs of memory pressure, through `cgroup.event_control`", files("memory.pressure_level"), "v2 tells of pressure in memory.pressure"),
 }
