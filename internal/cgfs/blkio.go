@@ -53,12 +53,17 @@ var blkioSettings = []Setting{
 			{Name: "blkio.weight_device", Probe: "blkio.leaf_weight", form: Form{Absent: TextDefault}},
 			{Name: "blkio.bfq.weight_device", Probe: "blkio.bfq.io_service_bytes", form: Form{Absent: TextDefault}},
 		},
-		V2: []File{{Name: "io.bfq.weight", form: Form{Absent: TextDefault}}}, on1: byLine, on2: weightOfDevice,
+		V2: []File{{Name: "io.bfq.weight", form: Form{Absent: TextDefault}}}, on1: byLine, on2: weightOfDevice, read1: withoutDefault, read2: withoutDefault,
 	},
 	{
 		Key: "leaf_weight", Thing: "leaf_weight", Doc: "weight of its own processes against its child cgroups; until Linux 4.20",
 		Value: integer(10, 1000), Default: "500",
 		V1: []File{file("blkio.leaf_weight")}, NoV2: noLeaf,
+	},
+	{
+		Key: "leaf_weight_device", Thing: "leaf_weight_device", Doc: "the same for one disk", Value: perDevice(integer(10, 1000)), Default: TextDefault,
+		V1:  []File{{Name: "blkio.leaf_weight_device", Probe: "blkio.leaf_weight", form: Form{Absent: TextDefault}}},
+		on1: byLine, NoV2: noLeaf, read1: withoutDefault,
 	},
 	throttle("throttle_read_bps_device", "rbps", "bytes that it may read in a second, by disk", maxBytesPerSecond),
 	throttle("throttle_write_bps_device", "wbps", "bytes that it may write in a second, by disk", maxBytesPerSecond),
@@ -71,7 +76,7 @@ var blkioSettings = []Setting{
 			throttle1("throttle_read_bps_device", "`rbps`"), throttle1("throttle_write_bps_device", "`wbps`"),
 			throttle1("throttle_read_iops_device", "`riops`"), throttle1("throttle_write_iops_device", "`wiops`"),
 		},
-		V2: []File{{Name: "io.max", Note: "one field a write"}}, on1: ratesApart, on2: ratesTogether,
+		V2: []File{{Name: "io.max", Note: "one field a write"}}, on1: ratesApart, on2: ratesTogether, read1: readRates,
 	},
 }
 
@@ -95,6 +100,7 @@ func throttle(key, field, doc string, most int64) Setting {
 				}
 			}
 		},
+		read2: func(r reading, _ *Setting) (string, error) { return fieldByDevice(r, field) },
 	}
 }
 
@@ -118,7 +124,7 @@ func rate(most int64) Value {
 	if most == maxOpsPerSecond {
 		v = limit(0, math.MaxUint32)
 	}
-	return plainly(v.Words+"; so is 0", func(value any) (string, error) {
+	return plainly(KindAmount, v.Words+"; so is 0", func(value any) (string, error) {
 		text, _, err := v.parse(value)
 		if n, notNumber := strconv.ParseInt(text, 10, 64); notNumber == nil && (n == 0 || n > most) {
 			text = Unlimited
@@ -129,7 +135,7 @@ func rate(most int64) Value {
 
 // rates takes an object of the fields of io.max.
 func rates() Value {
-	return plainly("an object with `rbps`, `wbps`, `riops` and `wiops`", func(value any) (string, error) {
+	return plainly(KindRates, "an object with `rbps`, `wbps`, `riops` and `wiops`", func(value any) (string, error) {
 		m, ok := value.(map[string]any)
 		if !ok {
 			return "", fmt.Errorf("not an object: %s", describe(value))
@@ -201,6 +207,56 @@ func weightOfDevice(t *translation, s *Setting, text string) {
 		return
 	}
 	byLine(t, s, text)
+}
+
+// withoutDefault reads weights by disk, which may follow a line for all others.
+func withoutDefault(r reading, s *Setting) (string, error) {
+	text, err := r.text(r.files(s)[0].Name)
+	lines := map[string]string{}
+	for _, l := range cutLines(text) {
+		if l.name != "default" {
+			lines[l.name] = l.text
+		}
+	}
+	return joinLines(lines), err
+}
+
+// fieldByDevice reads one field of io.max.
+func fieldByDevice(r reading, field string) (string, error) {
+	text, err := r.text("io.max")
+	lines := map[string]string{}
+	for _, l := range cutLines(text) {
+		if value := (Form{Line: l.name, Field: field, Absent: Unlimited}).Read(text); value != Unlimited {
+			lines[l.name] = value
+		}
+	}
+	return joinLines(lines), err
+}
+
+// readRates reads the four throttle files of v1 as io.max has them.
+func readRates(r reading, s *Setting) (string, error) {
+	rates := map[string]map[string]string{}
+	for i, f := range s.V1 {
+		text, err := r.text(f.Name)
+		if err != nil {
+			return "", err
+		}
+		for _, l := range cutLines(text) {
+			if rates[l.name] == nil {
+				rates[l.name] = map[string]string{}
+			}
+			rates[l.name][rateFields[i].name] = l.text
+		}
+	}
+	lines := map[string]string{}
+	for disk, given := range rates {
+		var fields []string
+		for _, f := range rateFields {
+			fields = append(fields, f.name+"="+either(given[f.name], Unlimited))
+		}
+		lines[disk] = strings.Join(fields, " ")
+	}
+	return joinLines(lines), nil
 }
 
 // Names of the blkio files that arm a disk's counters: on recent kernels the

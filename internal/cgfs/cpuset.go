@@ -66,6 +66,17 @@ var cpusetSettings = []Setting{
 		Value: integer(-1, 5), Default: "-1",
 		V1: []File{file("cpuset.sched_relax_domain_level")}, Always: "-1", NoV2: "v2 has no level of relaxed domains",
 	},
+	{
+		Key: "memory_pressure_enabled", Thing: "memory_pressure_enabled", Doc: "1: `memory_pressure` is measured, on the whole host; in the root of a hierarchy only",
+		Value: boolean(), Default: "0",
+		V1: []File{file("cpuset.memory_pressure_enabled")}, Always: "0", NoV2: "v2 measures pressure anyway: see pressure of memory",
+	},
+}
+
+var cpusetFigures = []Setting{
+	figure(KindSet, "effective_cpus", "CPUs that its processes really have", files("cpuset.effective_cpus"), files("cpuset.cpus.effective")),
+	figure(KindSet, "effective_mems", "memory nodes that its processes really have", files("cpuset.effective_mems"), files("cpuset.mems.effective")),
+	figure(KindInteger, "memory_pressure", "how hard its processes press for memory, while `memory_pressure_enabled`", files("cpuset.memory_pressure"), nil),
 }
 
 // membersOrParents writes a v1 set; the empty one, with which a v1 cpuset is

@@ -4,63 +4,84 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // devices: Documentation/admin-guide/cgroup-v1/devices.rst; cgroup-v2.rst,
 // "Device controller": a program of eBPF there, and no files.
 //
 // devices.list of v1 says nothing about what is denied while everything else is
-// allowed. So the only rules are those that can be seen to be in force: nothing
-// is allowed but what is listed.
+// allowed. So the rules that a document asks for are kept with the cgroup, in an
+// extended attribute: that record is what is compared where the kernel shows
+// nothing.
 
 // DevicesFile stands for the device rules of a cgroup: [Hierarchy.Read] and
 // [Hierarchy.Write] know it, the kernel does not. It reads as what the cgroup may
-// use, sorted: "c 1:3 rwm, c 1:5 rw", [AllDevices] or [NoDevices].
+// use, sorted: "c 1:3 rwm, c 1:5 rw", [AllDevices], [NoDevices], or "all but c 1:7 rwm".
 const DevicesFile = "devices.rules"
 
-// What DevicesFile reads as where there is nothing to list.
+// What DevicesFile reads as where there is nothing to list, and how a list of what
+// is denied begins.
 const (
 	AllDevices = "a *:* rwm" // as devices.list says it
 	NoDevices  = "none"
+	allBut     = "all but "
 )
 
 var (
-	devices1 = []File{{Name: DevicesFile, Probe: "devices.list", Default: AllDevices, Note: "written to `devices.deny` and `devices.allow`, one rule a write, seen in `devices.list`"}}
+	devices1 = []File{{Name: DevicesFile, Probe: "devices.list", Default: AllDevices, Note: "written to `devices.deny` and `devices.allow`, one rule a write"}}
 	devices2 = []File{{Name: DevicesFile, Default: AllDevices, Note: "a program of eBPF on the cgroup"}}
 )
 
 var devicesSettings = []Setting{
 	{
-		Key: "deny", Thing: "rules/deny", Doc: "that it may use no device but those of `allow`", Value: plainly("`[\"a\"]`", denied), Default: TextDefault,
-		V1: devices1, V2: devices2, on1: deviceRules, on2: deviceRules,
+		Key: "deny", Thing: "rules/deny", Doc: "the devices that it may not use; `[\"a\"]`: none but those of `allow`", Default: TextDefault,
+		Value: plainly(KindRules, "`[\"a\"]`, or an array of rules such as `\"c 1:3 rwm\"`", denied),
+		V1:    devices1, V2: devices2, on1: deviceRules, on2: deviceRules, read1: readDenied, read2: readDenied,
 	},
 	{
-		Key: "allow", Thing: "rules/allow", Doc: "the devices that it may use; needs `deny`", Value: plainly("an array of rules such as `\"c 1:3 rwm\"` or `\"b 8:* r\"`", allowed), Default: TextDefault,
-		V1: devices1, V2: devices2, on1: withDeny, on2: withDeny,
+		Key: "allow", Thing: "rules/allow", Doc: "the devices that it may use; needs `deny`: `[\"a\"]`", Default: TextDefault,
+		Value: plainly(KindRules, "an array of rules such as `\"c 1:3 rwm\"` or `\"b 8:* r\"`", listed),
+		V1:    devices1, V2: devices2, on1: withDeny, on2: withDeny, read1: readAllowed, read2: readAllowed,
 	},
 }
 
-// lacksDeny says that a conf has rules that nothing would keep to.
-func lacksDeny(subsystem string, keys []string) bool {
-	return subsystem == "devices" && slices.Contains(keys, "allow") && !slices.Contains(keys, "deny")
+var devicesFigures = []Setting{func() Setting {
+	s := figure(KindRules, "list", "the devices that it may use, as the kernel lists them", files("devices.list"), files(DevicesFile))
+	s.read1, s.read2 = readAllowed, readAllowed
+	return s
+}()}
+
+// ruleConflicts says what device rules of a conf make no sense together.
+func ruleConflicts(subsystem string, conf map[string]string) []string {
+	if _, given := conf["allow"]; subsystem == "devices" && given && conf["deny"] != denyAll {
+		return []string{`allow needs deny: ["a"] in the same conf: everything else is allowed already`}
+	}
+	return nil
 }
 
-// denied takes the one form that v1 can show afterwards.
+// denyAll is the canonical text of denying everything.
+const denyAll = "a"
+
+// denied takes a list of rules, or all.
 func denied(value any) (string, error) {
 	list, _ := value.([]any)
 	if len(list) == 1 && (list[0] == "a" || list[0] == "all" || list[0] == AllDevices) {
-		return "a", nil
+		return denyAll, nil
 	}
-	return "", errors.New(`must be ["a"]: the kernel does not show which single devices are denied, so deny all and list in allow what may be used`)
+	text, err := listed(value)
+	switch {
+	case err != nil:
+		return "", err
+	case text == AllDevices:
+		return denyAll, nil
+	}
+	return text, nil
 }
 
-func allowed(value any) (string, error) {
+func listed(value any) (string, error) {
 	list, ok := value.([]any)
 	if !ok {
 		return "", fmt.Errorf("not an array of rules: %s", describe(value))
@@ -71,9 +92,11 @@ func allowed(value any) (string, error) {
 		if !ok {
 			return "", fmt.Errorf("not a rule such as \"c 1:3 rwm\": %s", describe(e))
 		}
-		if err := all.add(s); err != nil {
+		r, err := ParseRule(s)
+		if err != nil {
 			return "", err
 		}
+		all.take(r)
 	}
 	return all.String(), nil
 }
@@ -84,19 +107,44 @@ func deviceRules(t *translation, s *Setting, text string) {
 	if !ok {
 		return
 	}
-	w := Write{ID: s.Key, Keys: []string{"deny"}, File: f.Name, Text: f.Default}
-	if text != TextDefault {
+	w := Write{ID: s.Key, Keys: []string{"deny"}, File: f.Name}
+	switch text {
+	case TextDefault, NoDevices: // nothing is denied
+		w.Text = AllDevices
+	case denyAll:
 		w.Text = either(t.conf["allow"], NoDevices)
 		w.Before = t.caps.Version == 1
 		if t.conf["allow"] != "" {
 			w.Keys = append(w.Keys, "allow")
 		}
+	default:
+		w.Text = allBut + text
 	}
 	w.Want = w.Text
 	t.writes = append(t.writes, w)
 }
 
 func withDeny(*translation, *Setting, string) {}
+
+// readDenied and readAllowed are the two settings of what is in force.
+func readDenied(r reading, _ *Setting) (string, error) {
+	text, err := r.text(DevicesFile)
+	if rest, open := strings.CutPrefix(text, allBut); open {
+		return rest, err
+	}
+	if text == AllDevices {
+		return NoDevices, err
+	}
+	return denyAll, err
+}
+
+func readAllowed(r reading, _ *Setting) (string, error) {
+	text, err := r.text(DevicesFile)
+	if strings.HasPrefix(text, allBut) {
+		return AllDevices, err
+	}
+	return text, err
+}
 
 // access is what may be done with a device: a set of bits in the kernel's order.
 type access uint8
@@ -167,6 +215,19 @@ func (r rules) add(text string) error {
 	return nil
 }
 
+// take adds a valid rule.
+func (r rules) take(one Rule) {
+	nodes := []node{{one.Type, one.Major, one.Minor}}
+	if one.Type == 'a' {
+		nodes = allNodes
+	}
+	for _, n := range nodes {
+		for _, letter := range one.Access {
+			r[n] |= 1 << strings.IndexRune(accessLetters, letter)
+		}
+	}
+}
+
 func deviceNumber(text string, bits int) (int64, bool) {
 	if text == "*" {
 		return -1, true
@@ -175,29 +236,64 @@ func deviceNumber(text string, bits int) (int64, bool) {
 	return int64(n), err == nil
 }
 
-// parseRules reads what String writes, or the lines of devices.list. all: there
-// is no restriction, however it is spelled.
-func parseRules(text string) (r rules, all bool, err error) {
-	r = rules{}
-	if text == NoDevices {
-		return r, false, nil
-	}
-	for one := range strings.FieldsFuncSeq(text, func(c rune) bool { return c == '\n' || c == ',' }) {
-		one = strings.TrimSpace(one)
-		if one == AllDevices {
-			return r, true, nil
-		}
-		if err := r.add(one); err != nil {
-			return nil, false, err
-		}
-	}
-	return r, r.all(), nil
+// policy is what a cgroup may use: nothing but the rules, or, open, everything
+// but the rules.
+type policy struct {
+	open  bool
+	rules rules
 }
 
-// all says whether the rules allow everything, which v1 reports in this way too
-// where a cgroup has children and cannot leave its mode.
+// everyDevice is the policy of a cgroup without rules.
+var everyDevice = policy{open: true}
+
+// String is what DevicesFile reads as.
+func (p policy) String() string {
+	switch {
+	case !p.open:
+		return p.rules.String()
+	case len(p.rules) == 0:
+		return AllDevices
+	case p.rules.all():
+		return NoDevices
+	}
+	return allBut + p.rules.String()
+}
+
+// parsePolicy reads what String writes, or the lines of devices.list, which may
+// spell in several ways that everything is allowed.
+func parsePolicy(text string) (policy, error) {
+	denied, open := strings.CutPrefix(text, allBut)
+	p := policy{open: open}
+	switch {
+	case text == NoDevices:
+		p.rules = rules{}
+		return p, nil
+	case strings.TrimSpace(text) == AllDevices:
+		return everyDevice, nil
+	}
+	var err error
+	if p.rules, err = parseRuleList(denied); err != nil {
+		return policy{}, err
+	}
+	if p.rules.all() { // which v1 reports where a cgroup with children cannot leave its mode
+		return policy{open: !open}, nil
+	}
+	return p, nil
+}
+
+// parseRuleList reads rules by lines or commas.
+func parseRuleList(text string) (rules, error) {
+	list, err := ParseRules(text)
+	out := rules{}
+	for _, r := range list {
+		out.take(r)
+	}
+	return out, err
+}
+
+// all says whether the rules are about every use of every device.
 func (r rules) all() bool {
-	return len(r) == 2 && r[allNodes[0]] == 7 && r[allNodes[1]] == 7
+	return r[allNodes[0]] == 7 && r[allNodes[1]] == 7
 }
 
 func (r rules) sorted() []node {
@@ -227,21 +323,28 @@ func (r rules) String() string {
 // ruleWrite is one rule for devices.allow or devices.deny.
 type ruleWrite struct{ file, text string }
 
-// ruleChanges are the writes that turn the rules of a denying cgroup into others:
-// what is missing first, so that nothing that both allow is denied in between.
-func ruleChanges(now, want rules) []ruleWrite {
-	var out []ruleWrite
-	for _, n := range want.sorted() {
-		if more := want[n] &^ now[n]; more != 0 {
-			out = append(out, ruleWrite{"devices.allow", n.String() + " " + more.String()})
+// ruleChanges are the writes that turn one policy into another of the same mode:
+// what gives more first, so that nothing that both allow is denied in between.
+func ruleChanges(now, want policy) []ruleWrite {
+	var add, remove []ruleWrite
+	more, less := "devices.allow", "devices.deny"
+	if now.open {
+		more, less = less, more
+	}
+	for _, n := range want.rules.sorted() {
+		if bits := want.rules[n] &^ now.rules[n]; bits != 0 {
+			add = append(add, ruleWrite{more, n.String() + " " + bits.String()})
 		}
 	}
-	for _, n := range now.sorted() {
-		if less := now[n] &^ want[n]; less != 0 {
-			out = append(out, ruleWrite{"devices.deny", n.String() + " " + less.String()})
+	for _, n := range now.rules.sorted() {
+		if bits := now.rules[n] &^ want.rules[n]; bits != 0 {
+			remove = append(remove, ruleWrite{less, n.String() + " " + bits.String()})
 		}
 	}
-	return out
+	if now.open {
+		add, remove = remove, add
+	}
+	return append(add, remove...)
 }
 
 // readDevices is [Hierarchy.Read] of DevicesFile.
@@ -249,18 +352,8 @@ func (h *Hierarchy) readDevices(dir string) (string, error) {
 	if h.Version() == 2 {
 		return h.readDeviceProgram(dir)
 	}
-	list, err := h.Read(dir, "devices.list")
-	if err != nil {
-		return "", err
-	}
-	r, all, err := parseRules(list)
-	switch {
-	case err != nil:
-		return "", &Error{Op: "read", Path: h.Display(dir, "devices.list"), Err: err}
-	case all:
-		return AllDevices, nil
-	}
-	return r.String(), nil
+	p, err := h.devicePolicy(dir)
+	return p.String(), err
 }
 
 // writeDevices is [Hierarchy.Write] of DevicesFile.
@@ -268,66 +361,19 @@ func (h *Hierarchy) writeDevices(dir, text string) error {
 	fail := func(err error) error {
 		return &Error{Op: "write", Path: h.Display(dir, DevicesFile), Text: text, Err: err}
 	}
-	want, all, err := parseRules(text)
+	want, err := parsePolicy(text)
 	switch {
 	case err != nil:
 		return fail(err)
 	case dir == "":
 		return fail(errors.New("the root of a hierarchy is left as it is: rules there would bind the whole host"))
 	case h.Version() == 2:
-		err = h.writeDeviceProgram(dir, want, all)
+		err = h.writeDeviceProgram(dir, want)
 	default:
-		err = h.writeDeviceRules(dir, want, all)
+		err = h.writeDeviceRules(dir, want)
 	}
 	if err != nil {
 		return fail(err)
 	}
 	return nil
-}
-
-func (h *Hierarchy) writeDeviceRules(dir string, want rules, all bool) error {
-	list, err := h.Read(dir, "devices.list")
-	if err != nil {
-		return err
-	}
-	now, _, err := parseRules(list)
-	if err != nil {
-		return err
-	}
-	switch open := strings.TrimSpace(list) == AllDevices; {
-	case all && h.writeRaw(path.Join(dir, "devices.allow"), "a") == nil:
-		return nil
-	case all:
-		// It has children, or a parent that is denied something: list everything.
-		want = rules{allNodes[0]: 7, allNodes[1]: 7}
-	case open:
-		err := h.writeRaw(path.Join(dir, "devices.deny"), "a")
-		if errors.Is(err, unix.EINVAL) {
-			return fmt.Errorf("the kernel begins to deny devices only in a cgroup that has no child cgroups: remove those, or give this one its rules before them (%w)", err)
-		}
-		if err != nil {
-			return err
-		}
-		now = rules{}
-	}
-	for _, w := range ruleChanges(now, want) {
-		err := h.writeRaw(path.Join(dir, w.file), w.text)
-		if errors.Is(err, unix.EPERM) {
-			return fmt.Errorf("%s is not allowed to the cgroup above: %w", w.text, err)
-		}
-		if err != nil {
-			return fmt.Errorf("%s %s: %w", w.file, w.text, err)
-		}
-	}
-	return nil
-}
-
-// writeRaw writes to a control file and gives the kernel's bare answer.
-func (h *Hierarchy) writeRaw(file, text string) error {
-	fd, err := h.openat(file, unix.O_WRONLY)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	return write(fd, text)
 }

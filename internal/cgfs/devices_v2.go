@@ -84,13 +84,13 @@ func devicePrograms(fd int) ([]ebpf.ProgramID, error) {
 	return ids, nil
 }
 
-func (h *Hierarchy) writeDeviceProgram(dir string, want rules, all bool) error {
+func (h *Hierarchy) writeDeviceProgram(dir string, want policy) error {
 	fd, err := h.openat(dir, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	if all {
+	if want.String() == AllDevices {
 		return detachRules(fd)
 	}
 	return attachRules(fd, want)
@@ -98,7 +98,7 @@ func (h *Hierarchy) writeDeviceProgram(dir string, want rules, all bool) error {
 
 // attachRules attaches a program in place of whatever device programs the cgroup
 // has: the kernel asks all of them, so that another's could only take away.
-func attachRules(fd int, want rules) error {
+func attachRules(fd int, want policy) error {
 	before, err := devicePrograms(fd)
 	if err != nil {
 		return err
@@ -122,11 +122,11 @@ func attachRules(fd int, want rules) error {
 	return nil
 }
 
-// programRules spells rules for the library: deny all, then what is allowed.
-func programRules(want rules) []*config.Rule {
-	out := []*config.Rule{{Type: config.WildcardDevice, Major: config.Wildcard, Minor: config.Wildcard, Permissions: accessLetters}}
-	for _, n := range want.sorted() {
-		out = append(out, &config.Rule{Type: config.Type(n.kind), Major: n.major, Minor: n.minor, Permissions: config.Permissions(want[n].String()), Allow: true})
+// programRules spells a policy for the library: all or nothing, then the rules.
+func programRules(want policy) []*config.Rule {
+	out := []*config.Rule{{Type: config.WildcardDevice, Major: config.Wildcard, Minor: config.Wildcard, Permissions: accessLetters, Allow: want.open}}
+	for _, n := range want.rules.sorted() {
+		out = append(out, &config.Rule{Type: config.Type(n.kind), Major: n.major, Minor: n.minor, Permissions: config.Permissions(want.rules[n].String()), Allow: !want.open})
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -12,8 +13,8 @@ import (
 )
 
 // TestSettingsDocument compares the tables of docs/settings.md, which stand
-// between "<!-- settings SUBSYSTEM -->" and "<!-- end -->", with the table of
-// settings. -update rewrites them.
+// between "<!-- settings SUBSYSTEM -->" or "<!-- figures SUBSYSTEM -->" and
+// "<!-- end -->", with the table of settings. -update rewrites them.
 func TestSettingsDocument(t *testing.T) {
 	const file = "../../docs/settings.md"
 	data, err := os.ReadFile(file)
@@ -31,43 +32,65 @@ func TestSettingsDocument(t *testing.T) {
 	} else if diff := cmp.Diff(string(data), got); diff != "" {
 		t.Errorf("%s (-want +got), -update rewrites it:\n%s", file, diff)
 	}
-	for _, s := range Settings() {
-		if !documented[s.Subsystem] {
-			t.Errorf("%s has no table of %s", file, s.Subsystem)
-			documented[s.Subsystem] = true
+	for i := range settings {
+		s := &settings[i]
+		name := tableOf(s)
+		if s.Key != rawKey && !documented[name] {
+			t.Errorf("%s has no table of %s", file, name)
+			documented[name] = true
 		}
 	}
+}
+
+// tableOf names the table that a row is in.
+func tableOf(s *Setting) string {
+	of := either(s.Subsystem, "common")
+	if s.Access == State {
+		return "settings " + of
+	}
+	return "figures " + of
 }
 
 // withTables is the document with each table made anew.
 func withTables(text string) (out string, documented map[string]bool) {
-	const begin, end = "<!-- settings ", "<!-- end -->"
+	const end = "<!-- end -->"
 	var b strings.Builder
 	documented = map[string]bool{}
+	begin := regexp.MustCompile("<!-- (settings|figures) [a-z_]+ -->\n")
 	for {
-		before, after, found := strings.Cut(text, begin)
-		b.WriteString(before)
-		if !found {
+		at := begin.FindStringIndex(text)
+		if at == nil {
+			b.WriteString(text)
 			return b.String(), documented
 		}
-		subsystem, after, _ := strings.Cut(after, " -->")
-		documented[subsystem] = true
-		_, text, _ = strings.Cut(after, end)
-		b.WriteString(begin + subsystem + " -->\n" + settingsTable(subsystem) + end)
+		b.WriteString(text[:at[1]])
+		name := strings.TrimSuffix(strings.TrimPrefix(text[at[0]:at[1]], "<!-- "), " -->\n")
+		documented[name] = true
+		_, text, _ = strings.Cut(text[at[1]:], end)
+		b.WriteString(table(name) + end)
 	}
 }
 
-func settingsTable(subsystem string) string {
+func table(name string) string {
 	var b strings.Builder
-	b.WriteString("| setting | what it sets | values | taken back to | v1 | v2 |\n|---|---|---|---|---|---|\n")
-	for _, s := range Settings() {
-		if s.Subsystem == subsystem && (subsystem != "hugetlb" || strings.HasPrefix(s.Key, "2MB_")) {
-			row := fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s |\n", s.Key, s.Doc, s.Value.Words, takenBackTo(s), cell(s, s.V1, s.NoV1), cell(s, s.V2, s.NoV2))
-			if subsystem == "hugetlb" {
-				row = strings.ReplaceAll(strings.ReplaceAll(row, "2MB", "SIZE"), "2097152", "the size")
-			}
-			b.WriteString(row)
+	if strings.HasPrefix(name, "settings") {
+		b.WriteString("| setting | what it sets | values | taken back to | v1 | v2 |\n|---|---|---|---|---|---|\n")
+	} else {
+		b.WriteString("| name | what it is | | type | v1 | v2 |\n|---|---|---|---|---|---|\n")
+	}
+	for _, s := range rows(func(s *Setting) bool { return tableOf(s) == name && s.Key != rawKey }) {
+		if s.Subsystem == "hugetlb" && !strings.HasPrefix(s.Key, "2MB_") {
+			continue
 		}
+		third, fourth := s.Value.Words, takenBackTo(s)
+		if s.Access != State {
+			third, fourth = s.Access.String(), s.Value.Words
+		}
+		row := fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s |\n", s.Key, s.Doc, third, fourth, cell(s, s.V1, s.NoV1), cell(s, s.V2, s.NoV2))
+		if s.Subsystem == "hugetlb" {
+			row = strings.ReplaceAll(strings.ReplaceAll(row, "2MB", "SIZE"), "2097152", "the size")
+		}
+		b.WriteString(row)
 	}
 	return b.String()
 }
@@ -106,7 +129,7 @@ func cell(s *Setting, files []File, no string) string {
 		seen[part] = true
 	}
 	joint := ", else "
-	if s.on1 != nil && len(files) > 1 && s.Default != TextDefault {
+	if s.on1 != nil && len(files) > 1 && s.Default != TextDefault && s.Access == State {
 		joint = " and "
 	}
 	return strings.Join(parts, joint)

@@ -256,6 +256,12 @@ func (h *Hierarchy) Read(dir, file string) (string, error) {
 	if file == DevicesFile {
 		return h.readDevices(dir)
 	}
+	if raw, ok := strings.CutPrefix(file, RawPrefix); ok {
+		return h.readRaw(dir, raw)
+	}
+	if raw, ok := strings.CutPrefix(file, keptPrefix); ok {
+		return h.readKept(dir, raw)
+	}
 	data, err := h.readAll(dir, file)
 	return strings.TrimSuffix(string(data), "\n"), err
 }
@@ -290,6 +296,9 @@ func (h *Hierarchy) readAll(dir, file string) ([]byte, error) {
 func (h *Hierarchy) Write(dir, file, text string) error {
 	if file == DevicesFile {
 		return h.writeDevices(dir, text)
+	}
+	if raw, ok := strings.CutPrefix(file, RawPrefix); ok {
+		return h.writeKept(dir, raw, text)
 	}
 	fd, err := h.openat(path.Join(dir, file), unix.O_WRONLY)
 	if err != nil {

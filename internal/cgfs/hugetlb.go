@@ -39,6 +39,30 @@ func hugetlbRows() []Setting {
 	return rows
 }
 
+var hugetlbFigures = hugetlbFigureRows()
+
+func hugetlbFigureRows() []Setting {
+	var rows []Setting
+	for _, p := range hugePages {
+		for _, reserved := range []bool{false, true} {
+			key, v1, v2, what := p.name+"_", "hugetlb."+p.name+".", "hugetlb."+p.name+".", "memory in huge pages of "+p.name
+			if reserved {
+				key, v1, v2, what = key+"rsvd_", v1+"rsvd.", v2+"rsvd.", what+", reservations included"
+			}
+			rows = append(rows,
+				figure(KindInteger, key+"usage_in_bytes", what+", that it has", files(v1+"usage_in_bytes"), files(v2+"current")),
+				counter(key+"max_usage_in_bytes", what+", the most that it had", files(v1+"max_usage_in_bytes"), nil),
+			)
+			failures := counter(key+"failcnt", "how often it came to its limit of "+what, files(v1+"failcnt"), nil)
+			if !reserved {
+				failures = counter(key+"failcnt", "how often it came to its limit of "+what, files(v1+"failcnt"), scaled(v2+"events", "max", nil))
+			}
+			rows = append(rows, failures)
+		}
+	}
+	return rows
+}
+
 // hugeFile is a limit in bytes that the kernel keeps in huge pages.
 func hugeFile(name, unlimited string, page int64) File {
 	f := File{

@@ -49,6 +49,11 @@ func roundDown(text string, unit int64) string {
 	return strconv.FormatInt(n-n%unit, 10)
 }
 
+func kept(f File) File {
+	f.kept, f.limit = true, NoLimit
+	return f
+}
+
 var (
 	memoryLimit1 = []File{bytes1("memory.limit_in_bytes", 1)}
 	memoryLimit2 = []File{bytes2("memory.max", Ceiling)}
@@ -66,13 +71,17 @@ var memorySettings = []Setting{
 		V1: memoryLimit1, V2: memoryLimit2,
 	},
 	{
+		Key: "memory_limit", Thing: "limit", Doc: "the same, with a unit as a word", Value: sizeInWords(), Default: Unlimited,
+		V1: memoryLimit1, V2: memoryLimit2,
+	},
+	{
 		Key: "memsw_limit_in_bytes", Thing: "swap", Doc: "most memory and swap together; needs a `limit_in_bytes` (or `max`) that is not more",
 		Value: size(), Default: Unlimited,
-		V1: memorySwap1, V2: noted(memorySwap2, "less the limit of memory"), on1: swapTogether, on2: swapApart,
+		V1: memorySwap1, V2: noted(memorySwap2, "less the limit of memory"), on1: swapTogether, on2: swapApart, read2: readTogether,
 	},
 	{
 		Key: "swap_max", Thing: "swap", Doc: "most swap alone; v1 needs a `limit_in_bytes` (or `max`) as well", Value: size(), Default: Unlimited,
-		V1: noted(memorySwap1, "plus the limit of memory"), V2: memorySwap2, on1: swapAdded,
+		V1: noted(memorySwap1, "plus the limit of memory"), V2: memorySwap2, on1: swapAdded, read1: readApart,
 	},
 	{
 		Key: "soft_limit_in_bytes", Thing: "low", Doc: "memory that it should keep when memory is short", Value: size(), Default: Unlimited,
@@ -121,6 +130,10 @@ var memorySettings = []Setting{
 		V1: []File{file("memory.move_charge_at_immigrate")}, Always: "0", NoV2: "on v2 memory stays where it was charged when a process moves",
 	},
 	{
+		Key: "kmem_limit_in_bytes", Thing: "kmem", Doc: "most memory of the kernel's; newer kernels take it and do not keep to it", Value: size(), Default: Unlimited,
+		V1: []File{kept(bytes1("memory.kmem.limit_in_bytes", 0))}, Always: Unlimited, NoV2: "v2 counts the kernel's memory as memory of the cgroup",
+	},
+	{
 		Key: "kmem_tcp_limit_in_bytes", Thing: "kmem_tcp", Doc: "most memory of its TCP buffers", Value: size(), Default: Unlimited,
 		V1: []File{bytes1("memory.kmem.tcp.limit_in_bytes", 0)}, Always: Unlimited, NoV2: "v2 counts TCP buffers as memory of the cgroup",
 	},
@@ -139,6 +152,12 @@ func soft(note string) File {
 	f.limit = NoLimit
 	if note != "" {
 		f.Note = note
+		f.shown = func(text string) string {
+			if text == Unlimited {
+				return "0"
+			}
+			return text
+		}
 		inner := f.spell
 		f.spell = func(text string, caps Caps) (string, string) {
 			if text == "0" {
@@ -154,6 +173,12 @@ func soft(note string) File {
 func low(note string) File {
 	f := bytes2("memory.low", NoLimit)
 	f.Note = note
+	f.shown = func(text string) string {
+		if text == "0" {
+			return Unlimited
+		}
+		return text
+	}
 	inner := f.spell
 	f.spell = func(text string, caps Caps) (string, string) {
 		if text == Unlimited {
@@ -166,7 +191,7 @@ func low(note string) File {
 
 // memoryLimit is the conf's limit of memory alone, rounded as the kernel does.
 func (t *translation) memoryLimit() string {
-	return roundDown(either(t.conf["limit_in_bytes"], either(t.conf["max"], Unlimited)), t.caps.page())
+	return roundDown(either(t.conf["limit_in_bytes"], either(t.conf["max"], either(t.conf["memory_limit"], Unlimited))), t.caps.page())
 }
 
 const needsLimit = "needs limit_in_bytes (or max) in the same conf, and not more than this"
@@ -196,7 +221,7 @@ func swapApart(t *translation, s *Setting, text string) {
 	}
 	n := len(t.writes)
 	plain(t, s, strconv.FormatInt(both-limit, 10))
-	t.alsoFor(n, "limit_in_bytes", "max")
+	t.alsoFor(n, "limit_in_bytes", "max", "memory_limit")
 }
 
 // swapAdded writes v1's limit of memory and swap for a limit of swap alone.
@@ -217,7 +242,7 @@ func swapAdded(t *translation, s *Setting, text string) {
 	} else {
 		plain(t, s, Unlimited)
 	}
-	t.alsoFor(n, "limit_in_bytes", "max")
+	t.alsoFor(n, "limit_in_bytes", "max", "memory_limit")
 }
 
 // alsoFor notes the other settings that the writes from n on serve.
@@ -230,4 +255,73 @@ func (t *translation) alsoFor(n int, keys ...string) {
 			}
 		}
 	}
+}
+
+// readTogether is the limit of memory and swap together, from two limits of v2.
+func readTogether(r reading, _ *Setting) (string, error) {
+	return addedLimits(r, "memory.max", Form{}, "memory.swap.max", Form{}, 1)
+}
+
+// readApart is the limit of swap alone, from two limits of v1.
+func readApart(r reading, _ *Setting) (string, error) {
+	pages := Form{Unit: 1 << 16}
+	return addedLimits(r, "memory.memsw.limit_in_bytes", pages, "memory.limit_in_bytes", pages, -1)
+}
+
+// addedLimits is one limit plus, or less, another; no limit where either is none.
+func addedLimits(r reading, file1 string, form1 Form, file2 string, form2 Form, sign int64) (string, error) {
+	a, err := r.canonical(File{Name: file1, form: form1})
+	if err != nil || a == Unlimited {
+		return a, err
+	}
+	b, err := r.canonical(File{Name: file2, form: form2})
+	if err != nil || b == Unlimited {
+		return b, err
+	}
+	x, err := parseInt(a)
+	if err != nil {
+		return "", err
+	}
+	y, err := parseInt(b)
+	return strconv.FormatInt(max(x+sign*y, 0), 10), err
+}
+
+var memoryFigures = []Setting{
+	figure(KindInteger, "usage_in_bytes", "memory that it has, page cache included", files("memory.usage_in_bytes"), files("memory.current")),
+	counter("max_usage_in_bytes", "the most that it had", files("memory.max_usage_in_bytes"), files("memory.peak")),
+	counter("failcnt", "how often it came to its limit", files("memory.failcnt"), scaled("memory.events", "max", nil)),
+	figure(KindInteger, "memsw_usage_in_bytes", "memory and swap that it has", files("memory.memsw.usage_in_bytes"), nil),
+	counter("memsw_max_usage_in_bytes", "the most memory and swap that it had", files("memory.memsw.max_usage_in_bytes"), nil),
+	counter("memsw_failcnt", "how often it came to its limit of memory and swap", files("memory.memsw.failcnt"), nil),
+	figure(KindInteger, "swap_usage", "swap that it has", nil, files("memory.swap.current")),
+	counter("swap_peak", "the most swap that it had", nil, files("memory.swap.peak")),
+	figure(KindTable, "swap_events", "how often it came to its limits of swap", nil, files("memory.swap.events")),
+	figure(KindInteger, "zswap_usage", "compressed swap in memory that it has", nil, files("memory.zswap.current")),
+	figure(KindInteger, "kmem_usage_in_bytes", "memory of the kernel's that is charged to it", files("memory.kmem.usage_in_bytes"), scaled("memory.stat", "kernel", nil)),
+	counter("kmem_max_usage_in_bytes", "the most of the kernel's memory that it had", files("memory.kmem.max_usage_in_bytes"), nil),
+	counter("kmem_failcnt", "how often it came to its limit of the kernel's memory", files("memory.kmem.failcnt"), nil),
+	figure(KindInteger, "kmem_tcp_usage_in_bytes", "memory of its TCP buffers", files("memory.kmem.tcp.usage_in_bytes"), scaled("memory.stat", "sock", nil)),
+	counter("kmem_tcp_max_usage_in_bytes", "the most memory that its TCP buffers had", files("memory.kmem.tcp.max_usage_in_bytes"), nil),
+	counter("kmem_tcp_failcnt", "how often they came to their limit", files("memory.kmem.tcp.failcnt"), nil),
+	figure(KindTable, "stat", "what its memory is used for", files("memory.stat"), files("memory.stat")),
+	figure(KindTables, "numa_stat", "the same by memory node", files("memory.numa_stat"), files("memory.numa_stat")),
+	figure(KindFlag, "under_oom", "1: it is out of memory, and its processes wait", []File{oomLine("under_oom")}, nil),
+	figure(KindInteger, "oom_kill", "how many of its processes were killed because memory was short", []File{oomLine("oom_kill")}, scaled("memory.events", "oom_kill", nil)),
+	figure(KindTable, "events", "how often it came to its limits", nil, files("memory.events")),
+	figure(KindTable, "events_local", "the same without the cgroups below", nil, files("memory.events.local")),
+	figure(KindPressure, "pressure", "how long its processes waited for memory", nil, files("memory.pressure")),
+	action("force_empty", "0 frees all of its memory that can be freed", exactly(0), files("memory.force_empty"), nil),
+	action("reclaim", "frees so many bytes, if it can", size(), nil, files("memory.reclaim")),
+	eventSource("pressure_level", "tells programs of memory pressure, through `cgroup.event_control`", files("memory.pressure_level"), "v2 tells of pressure in memory.pressure"),
+}
+
+func oomLine(line string) File {
+	return File{Name: "memory.oom_control", form: Form{Line: line}, Note: "`" + line + "`"}
+}
+
+// eventSource is a row that is neither read nor written, on v1 only.
+func eventSource(key, doc string, v1 []File, no2 string) Setting {
+	s := figure(KindText, key, doc, v1, nil)
+	s.Access, s.NoV2 = EventSource, no2
+	return s
 }

@@ -14,11 +14,15 @@ const (
 	noNetPrio = "v2 has no priorities by network interface: set them where the traffic is matched, with nftables or tc"
 )
 
-var netClsSettings = []Setting{{
-	Key: "class_id", Thing: "class_id", Doc: "class of its packets for traffic control: a number, or as tc writes it, `\"10:1\"`",
-	Value: plainly("0 to 4294967295, `\"0x100001\"` or `\"10:1\"`", classID), Default: "0",
-	V1: []File{file("net_cls.classid")}, Always: "0", NoV2: noNetCls,
-}}
+var netClsSettings = []Setting{class("class_id", "class of its packets for traffic control: a number, or as tc writes it, `\"10:1\"`"), class("classid", "the same as `class_id`")}
+
+func class(key, doc string) Setting {
+	return Setting{
+		Key: key, Thing: "class_id", Doc: doc,
+		Value: plainly(KindInteger, "0 to 4294967295, `\"0x100001\"` or `\"10:1\"`", classID), Default: "0",
+		V1: []File{file("net_cls.classid")}, Always: "0", NoV2: noNetCls,
+	}
+}
 
 // classID reads a number, or MAJOR:MINOR in hexadecimal as tc(8) does.
 func classID(value any) (string, error) {
@@ -51,6 +55,10 @@ var netPrioSettings = []Setting{{
 	Value: perName("interface such as `\"eth0\"`", networkInterface, integer(0, 1<<32-1)), Default: "0",
 	V1: []File{file("net_prio.ifpriomap")}, on1: byLine, NoV2: noNetPrio,
 }}
+
+var netPrioFigures = []Setting{
+	figure(KindInteger, "prioidx", "the kernel's own number of the cgroup", files("net_prio.prioidx"), nil),
+}
 
 // networkInterface checks the name of an interface: what dev_valid_name() of the
 // kernel accepts.

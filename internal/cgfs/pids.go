@@ -14,3 +14,9 @@ var pidsSettings = []Setting{{
 	Value: limit(0, maxPIDs), Default: Unlimited,
 	V1: []File{{Name: "pids.max", limit: Ceiling}}, V2: []File{{Name: "pids.max", limit: Ceiling}},
 }}
+
+var pidsFigures = []Setting{
+	figure(KindInteger, "current", "how many processes and threads it has, those below included", files("pids.current"), files("pids.current")),
+	figure(KindInteger, "peak", "the most that it had", files("pids.peak"), files("pids.peak")),
+	figure(KindTable, "events", "how often a fork was refused", files("pids.events"), files("pids.events")),
+}

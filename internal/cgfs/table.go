@@ -1,6 +1,7 @@
 package cgfs
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,13 +10,15 @@ import (
 // Setting is one row of the settings table: what the document calls it, which
 // values it takes, and which file of either cgroup version it becomes.
 type Setting struct {
-	Subsystem string // as in the document: "cpu"
+	Subsystem string // as in the document: "cpu"; "" for what every cgroup has
 	Key       string // as in the document: "share"
 	// Thing is what the setting sets. Settings with the same thing are names for
 	// one thing; "throttle/rbps" is a part of "throttle".
 	Thing string
 	Doc   string // one line for people
 	Value Value
+	// Access says what may be done with it; only a [State] can stand in a document.
+	Access Access
 	// Given is the value when the document has `conf` without this thing; "" for
 	// none.
 	Given string
@@ -31,8 +34,27 @@ type Setting struct {
 	// setting: asking for it there is no fault.
 	Always string
 
-	// on1 and on2 write the setting where one file with one value is not enough.
-	on1, on2 recipe
+	// on1 and on2 write the setting where one file with one value is not enough,
+	// read1 and read2 read it.
+	on1, on2     recipe
+	read1, read2 gauge
+}
+
+// Access says what may be done with a setting.
+type Access int
+
+// The kinds of access.
+const (
+	State       Access = iota // read and written, and a document may hold it
+	Adjustable                // read and written, but it names processes or takes counts back: never in a document
+	ReadOnly                  // the kernel's own figures
+	WriteOnly                 // an action
+	EventSource               // neither: programs wait for what it reports
+)
+
+// String is the access as the documentation has it.
+func (a Access) String() string {
+	return [...]string{"state", "read and write", "read", "write", "events"}[a]
 }
 
 // File is a control file of a setting.
@@ -52,9 +74,12 @@ type File struct {
 	form  Form
 	limit Limit
 	level int
+	// kept: what it reads does not tell what was written, so our own record does.
+	kept bool
 	// spell turns the canonical text into what is written and what is read back;
-	// nil: as it is.
+	// nil: as it is. shown turns what form reads into canonical text; nil: as it is.
 	spell func(text string, caps Caps) (text1, want string)
+	shown func(text string) string
 	// weigh gives the weight of a canonical text; nil: not a weight that is scaled.
 	weigh func(text string) *Weight
 }
@@ -65,8 +90,11 @@ func file(name string) File { return File{Name: name, Probe: name} }
 // TextDefault is the canonical text that stands for "what a new cgroup has".
 const TextDefault = "default"
 
-// settings is the whole table, one slice a controller.
-var settings = slices.Concat(
+// settings is the whole table.
+var settings = slices.Concat(states, figures, rawSettings)
+
+// states are the rows that a document may have, one slice a controller.
+var states = slices.Concat(
 	of("blkio", blkioSettings),
 	of("cpu", cpuSettings),
 	of("cpuset", cpusetSettings),
@@ -77,6 +105,24 @@ var settings = slices.Concat(
 	of("net_cls", netClsSettings),
 	of("net_prio", netPrioSettings),
 	of("pids", pidsSettings),
+	of("", commonSettings),
+)
+
+// figures are the rows that no document may have.
+var figures = slices.Concat(
+	of("blkio", blkioFigures),
+	of("cpu", cpuFigures),
+	of("cpuacct", cpuacctFigures),
+	of("cpuset", cpusetFigures),
+	of("devices", devicesFigures),
+	of("freezer", freezerFigures),
+	of("hugetlb", hugetlbFigures),
+	of("memory", memoryFigures),
+	of("misc", miscFigures),
+	of("net_prio", netPrioFigures),
+	of("pids", pidsFigures),
+	of("rdma", rdmaFigures),
+	of("", commonFigures),
 )
 
 func of(subsystem string, rows []Setting) []Setting {
@@ -97,22 +143,71 @@ var index = func() map[settingName]*Setting {
 	return m
 }()
 
-// Settings lists the table's rows, sorted by subsystem and key.
+// Settings lists what a document may set, sorted by subsystem and key.
 func Settings() []*Setting {
+	return rows(func(s *Setting) bool { return s.Access == State })
+}
+
+// Rows lists all that is known of a subsystem, or of any other controller's or
+// named hierarchy, sorted by key. What every cgroup has is among it.
+func Rows(subsystem string) []*Setting {
+	return rows(func(s *Setting) bool { return s.Subsystem == subsystem || s.Subsystem == "" })
+}
+
+func rows(want func(*Setting) bool) []*Setting {
 	var out []*Setting
 	for i := range settings {
-		out = append(out, &settings[i])
+		if want(&settings[i]) {
+			out = append(out, &settings[i])
+		}
 	}
 	slices.SortFunc(out, func(a, b *Setting) int {
-		return strings.Compare(a.Subsystem+"."+a.Key, b.Subsystem+"."+b.Key)
+		return cmp.Or(strings.Compare(a.Subsystem, b.Subsystem), strings.Compare(a.Key, b.Key))
 	})
 	return out
 }
 
-// LookupSetting finds the row of a setting.
+// LookupSetting finds the row of a setting that a document may have.
 func LookupSetting(subsystem, key string) (*Setting, bool) {
 	s, ok := index[settingName{subsystem, key}]
-	return s, ok
+	if !ok {
+		s, ok = index[settingName{"", key}]
+	}
+	if !ok || s.Access != State {
+		return nil, false
+	}
+	return s, true
+}
+
+// LookupRow finds a row by its key, or by the name of a control file of either
+// version.
+func LookupRow(subsystem, name string) (*Setting, bool) {
+	for _, of := range []string{subsystem, ""} {
+		if s, ok := index[settingName{of, name}]; ok {
+			return s, true
+		}
+	}
+	for _, s := range Rows(subsystem) {
+		if s.has(name) {
+			return s, true
+		}
+	}
+	return nil, false
+}
+
+// has says whether a control file of this name, of either version, is the setting's.
+func (s *Setting) has(name string) bool {
+	is := func(f File) bool { return f.Name == name }
+	return slices.ContainsFunc(s.V1, is) || slices.ContainsFunc(s.V2, is)
+}
+
+// Why says in plain words why a cgroup version cannot have the setting; "" where
+// it can.
+func (s *Setting) Why(version int) string {
+	if version == 2 {
+		return s.NoV2
+	}
+	return s.NoV1
 }
 
 // Defaults are the settings that a cgroup of the subsystem has whenever the
@@ -131,7 +226,14 @@ func Defaults(subsystem string) map[string]string {
 // map[string]any) into the setting's canonical text. The warning is not empty
 // when the value was clamped. The error says what is wrong with the value on
 // every host.
-func (s *Setting) Parse(value any) (text, warning string, err error) { return s.Value.parse(value) }
+//
+// It takes the Go values of [Kind.Typed] as well.
+func (s *Setting) Parse(value any) (text, warning string, err error) {
+	if s.Value.parse == nil {
+		return "", "", fmt.Errorf("%s cannot be written", s.Key)
+	}
+	return s.Value.parse(untyped(value))
+}
 
 // SameThing says whether two settings of a subsystem set the same thing, or one
 // of them a part of what the other sets: `share` and `weight`.
@@ -141,27 +243,37 @@ func SameThing(subsystem, a, b string) bool {
 	return ok1 && ok2 && overlap(x.Thing, y.Thing)
 }
 
+// Names says whether a conf sets what key would, under this name or another.
+func Names(subsystem string, conf map[string]string, key string) bool {
+	if _, ok := conf[key]; ok {
+		return true
+	}
+	for other := range conf {
+		if SameThing(subsystem, key, other) {
+			return true
+		}
+	}
+	return len(rawConflicts(subsystem, []string{key}, conf[rawKey])) > 0
+}
+
 func overlap(a, b string) bool {
 	return a == b || strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/")
 }
 
 // Conflicts says which settings of one conf are names for the same thing, or make
-// no sense without another, in words for a fault of the document. keys may come
-// in any order.
-func Conflicts(subsystem string, keys []string) []string {
-	keys = slices.Sorted(slices.Values(keys))
-	var out []string
-	if lacksDeny(subsystem, keys) {
-		out = append(out, `allow needs deny: ["a"] in the same conf`)
-	}
+// no sense without another, in words for a fault of the document. conf has
+// canonical texts.
+func Conflicts(subsystem string, conf map[string]string) []string {
+	keys := sortedKeys(conf)
+	out := ruleConflicts(subsystem, conf)
 	for i, a := range keys {
 		for _, b := range keys[i+1:] {
-			if a != b && SameThing(subsystem, a, b) {
+			if SameThing(subsystem, a, b) {
 				out = append(out, fmt.Sprintf("%s and %s are two names for one thing", a, b))
 			}
 		}
 	}
-	return out
+	return append(out, rawConflicts(subsystem, keys, conf[rawKey])...)
 }
 
 // Controller is what the unified hierarchy calls the controller of a subsystem

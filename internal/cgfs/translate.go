@@ -54,12 +54,23 @@ type Write struct {
 	Before bool
 	// FromParent: what should be read is what the parent reads. Text is empty.
 	FromParent bool
+	// Action: it is written whatever the file says. Never of a document.
+	Action bool
 }
 
 // Part names what the write is about: writes with the same part overwrite each
 // other.
 func (w Write) Part() string {
 	return strings.TrimRight(w.File+" "+w.Form.Line+" "+w.Form.Field, " ")
+}
+
+// Asked is what the conf that a write comes from says about it.
+func (w Write) Asked(conf map[string]string) string {
+	_, name, named := strings.Cut(w.ID, " ")
+	if !named {
+		return conf[w.Keys[0]]
+	}
+	return Form{Line: name}.Read(conf[w.Keys[0]])
 }
 
 // Weight is a proportional setting of the unified hierarchy.
@@ -98,9 +109,14 @@ type translation struct {
 // settings the host cannot honour. conf has canonical texts. The result is sorted
 // by setting.
 func Translate(subsystem string, conf map[string]string, caps Caps) (writes []Write, faults []KeyFault) {
+	t := translate(subsystem, conf, caps, LookupSetting)
+	return t.writes, t.faults
+}
+
+func translate(subsystem string, conf map[string]string, caps Caps, lookup func(subsystem, key string) (*Setting, bool)) *translation {
 	t := &translation{conf: conf, caps: caps, done: map[string]bool{}}
 	for _, key := range sortedKeys(conf) {
-		s, ok := LookupSetting(subsystem, key)
+		s, ok := lookup(subsystem, key)
 		if !ok {
 			t.fault(key, "unknown setting; ignored")
 			continue
@@ -114,7 +130,7 @@ func Translate(subsystem string, conf map[string]string, caps Caps) (writes []Wr
 			}
 		}
 	}
-	return t.writes, t.faults
+	return t
 }
 
 func (t *translation) setting(s *Setting, text string) {
@@ -126,6 +142,8 @@ func (t *translation) setting(s *Setting, text string) {
 	case why != "" && text == s.Always:
 	case why != "":
 		t.fault(s.Key, why)
+	case s.Access == ReadOnly || s.Access == EventSource:
+		t.fault(s.Key, "it cannot be written")
 	case how != nil:
 		how(t, s, text)
 	default:
@@ -176,6 +194,11 @@ func (t *translation) write(s *Setting, f File, text string) {
 	w := Write{ID: s.Key, Keys: []string{s.Key}, File: f.Name, From: f.From, Text: text, Want: text, Form: f.form, Level: f.level, Limit: f.limit}
 	if f.spell != nil {
 		w.Text, w.Want = f.spell(text, t.caps)
+	}
+	w.Action = s.Access != State
+	if f.kept && !w.Action {
+		w.File, w.Form = RawPrefix+w.File, Form{}
+		w.Want = w.Text
 	}
 	if f.weigh != nil {
 		w.Weight = f.weigh(text)

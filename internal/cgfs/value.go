@@ -16,6 +16,7 @@ import (
 //   - sets of CPUs or memory nodes as the kernel prints them: "0-2,7"
 //   - values by device or interface as sorted lines: "8:0 1048576"
 type Value struct {
+	Kind Kind
 	// Words describe what is accepted, for people: "2 to 262144".
 	Words string
 	parse func(value any) (text, warning string, err error)
@@ -25,8 +26,8 @@ type Value struct {
 const Unlimited = "max"
 
 // plainly wraps a parser that never clamps.
-func plainly(words string, parse func(value any) (string, error)) Value {
-	return Value{words, func(value any) (string, string, error) {
+func plainly(kind Kind, words string, parse func(value any) (string, error)) Value {
+	return Value{kind, words, func(value any) (string, string, error) {
 		text, err := parse(value)
 		return text, "", err
 	}}
@@ -34,7 +35,7 @@ func plainly(words string, parse func(value any) (string, error)) Value {
 
 // integer takes a whole number of a range; outside of it is a fault.
 func integer(low, high int64) Value {
-	return plainly(fmt.Sprintf("%d to %d", low, high), func(value any) (string, error) {
+	return plainly(KindInteger, fmt.Sprintf("%d to %d", low, high), func(value any) (string, error) {
 		n, err := wholeNumber(value)
 		if err != nil {
 			return "", err
@@ -54,7 +55,7 @@ func inRange(n, low, high int64) (string, error) {
 // warning, as the kernel does.
 func clamped(low, high int64) Value {
 	exact := integer(low, high)
-	return Value{exact.Words, func(value any) (text, warning string, err error) {
+	return Value{KindInteger, exact.Words, func(value any) (text, warning string, err error) {
 		n, err := wholeNumber(value)
 		switch {
 		case err != nil:
@@ -70,7 +71,7 @@ func clamped(low, high int64) Value {
 
 // limit takes a whole number of a range, or "max" or -1 for no limit.
 func limit(low, high int64) Value {
-	return plainly(fmt.Sprintf("%d to %d, or `\"max\"` or -1: no limit", low, high), func(value any) (string, error) {
+	return plainly(KindAmount, fmt.Sprintf("%d to %d, or `\"max\"` or -1: no limit", low, high), func(value any) (string, error) {
 		if value == Unlimited {
 			return Unlimited, nil
 		}
@@ -92,7 +93,7 @@ const hugeBytes = math.MaxInt64 - (1<<16 - 1)
 // size takes a number of bytes, with a suffix as the kernel's memparse() takes
 // it, or "max" or -1 for no limit.
 func size() Value {
-	return plainly("bytes, such as `1048576`, `\"64M\"`, `\"1G\"`, or `\"max\"` or -1: no limit", parseSize)
+	return plainly(KindAmount, "bytes, such as `1048576`, `\"64M\"`, `\"1G\"`, or `\"max\"` or -1: no limit", parseSize)
 }
 
 func parseSize(value any) (string, error) {
@@ -138,7 +139,7 @@ func suffixedSize(value any) (n int64, ok bool, err error) {
 
 // boolean takes true, false, 0 and 1.
 func boolean() Value {
-	return plainly("0 or 1, false or true", func(value any) (string, error) {
+	return plainly(KindFlag, "0 or 1, false or true", func(value any) (string, error) {
 		switch v := value.(type) {
 		case bool:
 			if v {
@@ -158,7 +159,7 @@ func boolean() Value {
 
 // word takes one of some words, in any case.
 func word(words ...string) Value {
-	return plainly("`\""+strings.Join(words, "\"` or `\"")+"\"`", func(value any) (string, error) {
+	return plainly(KindText, "`\""+strings.Join(words, "\"` or `\"")+"\"`", func(value any) (string, error) {
 		s, ok := value.(string)
 		i := slices.IndexFunc(words, func(w string) bool { return ok && strings.EqualFold(w, s) })
 		if i < 0 {
@@ -188,7 +189,7 @@ func describe(value any) string {
 // numbers takes a set of CPUs or memory nodes: "0-2,7", 3, or [0, 1]. The empty
 // one means what the parent has.
 func numbers() Value {
-	return plainly("a set such as `\"0-2,7\"`; `\"\"`: the parent's", func(value any) (string, error) {
+	return plainly(KindSet, "a set such as `\"0-2,7\"`; `\"\"`: the parent's", func(value any) (string, error) {
 		switch v := value.(type) {
 		case string:
 			set, err := ParseSet(v)
@@ -225,7 +226,8 @@ func perDevice(of Value) Value { return perName("device such as `\"8:0\"`", devi
 
 // perName takes an object from names to values.
 func perName(what string, check func(name string) (string, error), of Value) Value {
-	return plainly(fmt.Sprintf("an object from %s to %s", what, of.Words), func(value any) (string, error) {
+	kind := map[Kind]Kind{KindInteger: KindTable, KindAmount: KindAmounts, KindRates: KindRates}[of.Kind]
+	return plainly(kind, fmt.Sprintf("an object from %s to %s", what, of.Words), func(value any) (string, error) {
 		m, ok := value.(map[string]any)
 		if !ok {
 			return "", fmt.Errorf("not an object: %s", describe(value))

@@ -119,10 +119,12 @@ func (a *applier) write(o *observer, s Step) error {
 		return err
 	}
 	a.counts.Written++
-	if s.File == cgfs.ArmFile {
+	if s.File == cgfs.ArmFile && o.state.Armed != nil {
 		disk, _, _ := strings.Cut(s.Text, " ")
 		o.state.Armed[disk] = true
-		return nil
+		if s.Setting != nil && s.Setting.ID == "" {
+			return nil // nothing of the document's, see arm
+		}
 	}
 	if s.File == ControlFile {
 		return a.controlled(o, s)

@@ -216,7 +216,7 @@ func (c *compiler) translate(subsystem, place string, conf map[string]string) []
 			c.fault(place+": "+w.Keys[0], "the unified hierarchy does not offer the controller "+w.Controller+" on this host")
 			continue
 		}
-		out = append(out, Setting{Place: place + ": " + w.Keys[0], Key: place + " " + w.ID, Asked: conf[w.Keys[0]], Write: w})
+		out = append(out, Setting{Place: place + ": " + w.Keys[0], Key: place + " " + w.ID, Asked: w.Asked(conf), Write: w})
 	}
 	return out
 }

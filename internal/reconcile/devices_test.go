@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -93,8 +94,39 @@ func TestKernelDevices(t *testing.T) {
 	if s := r.pass(t.Context(), work{full: true}); s.Pass.Total() != 0 || len(s.Faults) > 0 {
 		t.Errorf("a converged pass did %+v", s)
 	}
-	if s := r.pass(t.Context(), work{doc: document(t, ruled)}); len(s.Faults) > 0 {
-		t.Errorf("rules again, where all was listed: %+v", s)
+	// Single devices, over a cgroup that is there; then none again.
+	exceptions := `{"devices": {"sub_cgroup": {"a": {"conf": {"deny": ["c 1:5 rwm"]}, "sub_cgroup": {"b": {"conf": {}}}}}}}`
+	if s := r.pass(t.Context(), work{doc: document(t, exceptions)}); len(s.Faults) != 1 || !strings.Contains(s.Faults[0].Reason, "has no child cgroups") {
+		t.Errorf("a list of all devices became exceptions over a child: %+v", s)
+	}
+	for _, child := range []string{"a/b", "a"} { // as an operator would
+		if err := h.Rmdir(r.opt.Root + "/" + child); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := r.pass(t.Context(), work{full: true}); len(s.Faults) > 0 {
+		t.Errorf("exceptions: %+v", s)
+	}
+	expect("a", "all but c 1:5 rwm")
+	more := strings.Replace(exceptions, "c 1:5 rwm", "c 1:7 rwm", 1)
+	if s := r.pass(t.Context(), work{doc: document(t, more)}); len(s.Faults) > 0 || s.Pass.Written != 1 {
+		t.Errorf("other exceptions over a child: %+v", s)
+	}
+	expect("a", "all but c 1:7 rwm")
+	if s := r.pass(t.Context(), work{full: true}); s.Pass.Total() != 0 || len(s.Faults) > 0 {
+		t.Errorf("a converged pass did %+v", s)
+	}
+	if s := r.pass(t.Context(), work{doc: document(t, bare)}); len(s.Faults) > 0 || s.Pass.Written != 1 {
+		t.Errorf("exceptions taken back: %+v", s)
+	}
+	expect("a", cgfs.AllDevices)
+	for _, child := range []string{"a/b", "a"} {
+		if err := h.Rmdir(r.opt.Root + "/" + child); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := r.pass(t.Context(), work{doc: document(t, ruled), full: true}); len(s.Faults) > 0 {
+		t.Errorf("rules again: %+v", s)
 	}
 	expect("a", "c 1:3 rwm, c 1:5 rw")
 }

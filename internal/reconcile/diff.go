@@ -174,7 +174,7 @@ func (d *differ) setting(p string, n *Node, s Setting) {
 		}
 		d.write(phase, p, s)
 	case !now.Exists:
-		d.fault(s.Place, "this cgroup has no file "+s.source())
+		d.fault(s.Place, "this cgroup has no file "+cgfs.ShownFile(s.source()))
 	case now.is(s):
 	case cgfs.Tightens(s.Write, s.Form.Read(now.Text), s.Want):
 		d.write(PhaseTighten, p, s)

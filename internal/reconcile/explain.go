@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 )
 
 // Explanation is what one setting of the document becomes on this host.
@@ -39,7 +41,7 @@ func (d Desired) Explain() []Explanation {
 					text = "(as its parent)"
 				}
 				out = append(out, Explanation{
-					Place: s.Place, Asked: s.Asked, File: t.Hierarchy + ":/" + path.Join(t.Full(dir.Path), s.File), Text: text, Off: s.Off,
+					Place: s.Place, Asked: s.Asked, File: t.Hierarchy + ":/" + path.Join(t.Full(dir.Path), cgfs.ShownFile(s.File)), Text: text, Off: s.Off,
 				})
 			}
 		}

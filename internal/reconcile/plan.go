@@ -4,6 +4,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 )
 
 // Op is what a step does.
@@ -62,7 +64,7 @@ func (s Step) String() string {
 	case OpMkdir:
 		return "mkdir " + at
 	case OpWrite:
-		return "write " + s.Tree.Hierarchy + ":/" + path.Join(s.Dir, s.File) + " " + s.Text
+		return "write " + s.Tree.Hierarchy + ":/" + path.Join(s.Dir, cgfs.ShownFile(s.File)) + " " + s.Text
 	case OpMove:
 		return "move " + strconv.Itoa(s.PID) + " " + at
 	case OpEvacuate:

@@ -300,26 +300,16 @@ func (d *decoder) conf(n *Node) error {
 	}
 	d.key = at
 	if len(n.Conf) > 0 {
-		for _, conflict := range cgfs.Conflicts(d.subsystem.name, slices.Collect(maps.Keys(n.Conf))) {
+		for _, conflict := range cgfs.Conflicts(d.subsystem.name, n.Conf) {
 			d.fault(conflict)
 		}
 	}
 	for key, text := range d.subsystem.defaults {
-		if !d.given(n, key) {
+		if !cgfs.Names(d.subsystem.name, n.Conf, key) {
 			d.set(n, key, text)
 		}
 	}
 	return nil
-}
-
-// given says whether a conf has a setting, under this name or another.
-func (d *decoder) given(n *Node, key string) bool {
-	for other := range n.Conf {
-		if other == key || cgfs.SameThing(d.subsystem.name, key, other) {
-			return true
-		}
-	}
-	return false
 }
 
 // set notes a setting. Most cgroups have a single one, and of few different values:
@@ -362,7 +352,7 @@ func (d *decoder) settings(n *Node) error {
 		if s == nil && !ignored {
 			n.Unknown = append(n.Unknown, key)
 			if d.strict {
-				d.fault(component(key) + ": unknown setting")
+				d.fault(component(key) + ": " + whyUnknown(d.subsystem.name, key))
 			}
 		}
 		if s == nil || ignored {
@@ -385,6 +375,14 @@ func (d *decoder) settings(n *Node) error {
 		}
 		d.set(n, key, m.text)
 	}
+}
+
+// whyUnknown says why a conf cannot have a key.
+func whyUnknown(subsystem, key string) string {
+	if _, known := cgfs.LookupRow(subsystem, key); known {
+		return "no state that a document could hold"
+	}
+	return "unknown setting"
 }
 
 // setting finds a setting by the bytes of its key, nil for an unknown one.

@@ -5,9 +5,13 @@ package arch
 import (
 	"encoding/json"
 	"errors"
+	"go/parser"
+	"go/token"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -18,13 +22,13 @@ const module = "github.com/cgrouparch/cgrouparch/"
 
 // pkg is what `go list -json` says of a package.
 type pkg struct {
-	ImportPath, Doc string
-	Imports         []string
+	ImportPath, Doc, Dir string
+	Imports, GoFiles     []string
 }
 
 func packages(t *testing.T) []pkg {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-json=ImportPath,Doc,Imports", "./...")
+	cmd := exec.Command("go", "list", "-json=ImportPath,Doc,Dir,Imports,GoFiles", "./...")
 	cmd.Dir = "../.."
 	out, err := cmd.Output()
 	if err != nil {
@@ -119,6 +123,41 @@ func TestEdges(t *testing.T) {
 			if allowed, limited := only[i]; limited && !slices.Contains(allowed, name) {
 				t.Errorf("%s imports %s, which is for %v only", name, i, allowed)
 			}
+		}
+	}
+}
+
+// TestOneFile: what is imported for one thing only is behind one file, so that it can be exchanged.
+func TestOneFile(t *testing.T) {
+	only := map[string]string{
+		"github.com/opencontainers/cgroups": "internal/cgfs/devices_v2.go",
+		"github.com/cilium/ebpf":            "internal/cgfs/devices_v2.go",
+	}
+	seen := map[string]bool{}
+	for _, p := range packages(t) {
+		for _, name := range p.GoFiles {
+			f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, parser.ImportsOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := strings.TrimPrefix(p.ImportPath, module) + "/" + name
+			for _, i := range f.Imports {
+				path, _ := strconv.Unquote(i.Path.Value)
+				for library, where := range only {
+					if path != library && !strings.HasPrefix(path, library+"/") {
+						continue
+					}
+					seen[library] = true
+					if file != where {
+						t.Errorf("%s imports %s, which is for %s only", file, path, where)
+					}
+				}
+			}
+		}
+	}
+	for library := range only {
+		if !seen[library] {
+			t.Errorf("nobody imports %s", library)
 		}
 	}
 }
