@@ -21,6 +21,9 @@ type Host struct {
 	// are those that it can enable.
 	Unified     string
 	Controllers []string
+	// Nested: the unified hierarchy's mount is not the kernel's own root, as in a
+	// container, so that the rule against processes in inner cgroups holds there too.
+	Nested bool
 	// Caps says which control files there are, by subsystem.
 	Caps map[string]cgfs.Caps
 	// Disks are the block devices whose counters are to be armed, as "MAJ:MIN".
@@ -37,6 +40,7 @@ func HostOf(l *cgfs.Layout) Host {
 		}
 		if hier.Version() == 2 {
 			h.Unified, h.Controllers = hier.Name(), hier.Subsystems()
+			h.Nested = hier.Exists("", typeFile)
 		}
 	}
 	return h
@@ -69,14 +73,24 @@ type Desired struct {
 // Tree finds the tree that a subsystem of the document lives in; nil: none here.
 func (d Desired) Tree(subsystem string) *Tree { return treeOf(d.Trees, subsystem) }
 
-// Home says where the processes of a subsystem's cgroup are, relative to the
-// mount. ok is false when this host cannot use the subsystem.
-func (d Desired) Home(subsystem, p string) (dir string, ok bool) {
+// HomeIn says where the processes of a subsystem's cgroup are on this host,
+// relative to the mount. ok is false when this host cannot use the subsystem. A
+// cgroup has the reserved child also while somebody else's cgroup is below it,
+// which the document does not tell and the mount does.
+func (d Desired) HomeIn(l *cgfs.Layout, subsystem, p string) (dir string, ok bool) {
 	t := d.Tree(subsystem)
 	if t == nil {
 		return "", false
 	}
-	return t.Full(t.HomeOf(p)), true
+	dir = t.Full(t.HomeOf(p))
+	if t.Controlled && t.HomeOf(p) == p {
+		for _, h := range l.Hierarchies() {
+			if reserved := path.Join(dir, Reserved); h.Name() == t.Hierarchy && h.Exists("", reserved) {
+				return reserved, true
+			}
+		}
+	}
+	return dir, true
 }
 
 func treeOf(trees []*Tree, subsystem string) *Tree {

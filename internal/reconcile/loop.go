@@ -94,9 +94,9 @@ func (r *Reconciler) note(events []cgfs.Event) {
 			case e.Kind == cgfs.EventLost:
 				w.full = true
 			case e.Kind == cgfs.EventWrite && (e.Name == "cgroup.procs" || e.Name == "tasks"):
-				put(&w.procs, e.Hierarchy.Name(), e.Dir)
+				put(&w.procs, e.Hierarchy.Name(), e.Dir, false)
 			default:
-				put(&w.dirs, e.Hierarchy.Name(), e.Dir)
+				put(&w.dirs, e.Hierarchy.Name(), e.Dir, e.Name == ControlFile)
 			}
 		}
 	})
@@ -115,14 +115,14 @@ func (r *Reconciler) concerns(e cgfs.Event) bool {
 	return below
 }
 
-func put(m *map[string]map[string]bool, hierarchy, dir string) {
+func put(m *map[string]map[string]bool, hierarchy, dir string, below bool) {
 	if *m == nil {
 		*m = map[string]map[string]bool{}
 	}
 	if (*m)[hierarchy] == nil {
 		(*m)[hierarchy] = map[string]bool{}
 	}
-	(*m)[hierarchy][dir] = true
+	(*m)[hierarchy][dir] = (*m)[hierarchy][dir] || below
 }
 
 // retryFirst is how soon a failed step is tried again; the delay doubles up to
