@@ -122,7 +122,15 @@ func (a *applier) mkdir(o *observer, s Step) error {
 }
 
 func (a *applier) write(o *observer, s Step) error {
-	if err := o.fs.Write(s.Dir, s.File, s.Text); err != nil {
+	err := o.fs.Write(s.Dir, s.File, s.Text)
+	if err != nil && s.Setting != nil && s.Setting.FromParent && s.Dir != "" {
+		// The parent may not have got what it was planned to have.
+		if text, readErr := o.fs.Read(parent(s.Dir), s.File); readErr == nil && text != "" && text != s.Text {
+			s = s.reading(text)
+			err = o.fs.Write(s.Dir, s.File, s.Text)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	a.counts.Written++

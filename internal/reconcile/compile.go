@@ -199,7 +199,7 @@ func (c *compiler) node(t *Tree, subsystem, p string, n *zkconf.Node) {
 		t.Dirs = append(t.Dirs, Dir{Path: p, Place: place})
 	}
 	d := &t.Dirs[i]
-	if !t.Controlled && (p != "" || t.Root != "") {
+	if !t.Controlled {
 		d.Inherit = append(d.Inherit, cgfs.InheritFiles(subsystem)...)
 	}
 	if n.HasConf {

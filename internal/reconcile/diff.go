@@ -66,11 +66,11 @@ func Merge(plans ...Plan) Plan {
 // inner limits first (a memory limit before that of memory and swap), what gives
 // more the other way round. Everything else stays as it was planned.
 func order(a, b Step) int {
-	if c := int(a.Phase) - int(b.Phase); c != 0 || a.Phase != PhaseTighten && a.Phase != PhaseLoosen {
+	if c := int(a.Phase) - int(b.Phase); c != 0 || a.Phase != PhaseTighten && a.Phase != PhaseLoosen && a.Phase != PhaseNarrow {
 		return c
 	}
 	c := cmp.Or(comparePaths(a.Path, b.Path), a.level()-b.level())
-	if a.Phase == PhaseTighten {
+	if a.Phase != PhaseLoosen {
 		return -c
 	}
 	return c
@@ -153,21 +153,13 @@ func (d *differ) settings() {
 			d.fault(dir.Place, err.Error())
 			continue
 		}
-		for _, file := range dir.Inherit {
-			if n != nil && (!n.Values[file].Exists || n.Values[file].Text != "") {
-				continue
-			}
-			s := Setting{Place: dir.Place + ": " + file, Write: cgfs.Write{File: file, Text: d.inherited(dir.Path, file)}}
-			if s.Text == "" {
-				d.fault(s.Place, "no cgroup above has a value to inherit")
-				continue
-			}
-			d.write(PhaseLoosen, dir.Path, s)
-		}
 		for _, s := range dir.Settings {
-			d.setting(dir.Path, n, s)
+			if !d.isSet(s) {
+				d.setting(dir.Path, n, s)
+			}
 		}
 	}
+	d.sets()
 }
 
 // setting writes one setting if it reads otherwise.
@@ -175,10 +167,6 @@ func (d *differ) setting(p string, n *Node, s Setting) {
 	now := Value{}
 	if n != nil {
 		now = n.Values[s.source()]
-	}
-	if s.FromParent {
-		s.Text = d.inherited(p, s.File)
-		s.Want = s.Text
 	}
 	switch {
 	case n == nil && s.Before && p != "": // done, see create
@@ -212,17 +200,6 @@ func (d *differ) enabled(p, controller string) bool {
 	return slices.Contains(d.enabledBy(parent(p)), controller)
 }
 
-// inherited is the value that p takes from the nearest ancestor that has one.
-func (d *differ) inherited(p, file string) string {
-	for p != "" {
-		p = parent(p)
-		if n := d.state.Nodes[p]; n != nil && n.Values[file].Text != "" {
-			return n.Values[file].Text
-		}
-	}
-	return d.state.Above[file]
-}
-
 // arm writes the no-op throttle rule for each disk whose counters stand still,
 // in a configured cgroup that has no rule of its own for it.
 func (d *differ) arm() {
@@ -243,7 +220,7 @@ func (d *differ) resets() {
 	for _, r := range d.tree.Resets {
 		n := d.state.Nodes[r.Path]
 		// A controller that has been disabled has forgotten its settings.
-		if n != nil && !d.removed[r.Path] && n.Values[r.source()].Exists && d.enabled(r.Path, r.Controller) {
+		if n != nil && !d.removed[r.Path] && n.Values[r.source()].Exists && d.enabled(r.Path, r.Controller) && !d.isSet(r.Setting) {
 			d.setting(r.Path, n, r.Setting)
 		}
 	}
