@@ -26,13 +26,15 @@ type Host struct {
 	Nested bool
 	// Caps says which control files there are, by subsystem.
 	Caps map[string]cgfs.Caps
+	// Schedulers give out the time of the disks.
+	Schedulers cgfs.Schedulers
 	// Disks are the block devices whose counters are to be armed, as "MAJ:MIN".
 	Disks []string
 }
 
 // HostOf asks a layout what Compile must know. Disks are left to the caller.
 func HostOf(l *cgfs.Layout) Host {
-	h := Host{Hierarchies: map[string]string{}, Caps: map[string]cgfs.Caps{}}
+	h := Host{Hierarchies: map[string]string{}, Caps: map[string]cgfs.Caps{}, Schedulers: l.Schedulers()}
 	for _, hier := range l.Hierarchies() {
 		for _, s := range l.Subsystems(hier) {
 			h.Hierarchies[s] = hier.Name()
@@ -230,9 +232,23 @@ func (c *compiler) translate(subsystem, place string, conf map[string]string) []
 			c.fault(place+": "+w.Keys[0], "the unified hierarchy does not offer the controller "+w.Controller+" on this host")
 			continue
 		}
-		out = append(out, Setting{Place: place + ": " + w.Keys[0], Key: place + " " + w.ID, Asked: conf[w.Keys[0]], Write: w})
+		s := Setting{Place: place + ": " + w.Keys[0], Key: place + " " + w.ID, Asked: conf[w.Keys[0]], Write: w}
+		if s.Deaf = c.host.Schedulers.Deaf(w); s.Deaf != "" {
+			c.deaf(s)
+		}
+		out = append(out, s)
 	}
 	return out
+}
+
+// deaf says of a kind of weight that nothing on this host follows it: once, since
+// it is a fault of the host's disks and not of a cgroup.
+func (c *compiler) deaf(s Setting) {
+	subsystem, _, _ := strings.Cut(s.Place, "/")
+	f := Fault{Place: subsystem + ": " + s.Keys[0], Reason: s.Deaf}
+	if !slices.Contains(c.faults, f) {
+		c.faults = append(c.faults, f)
+	}
 }
 
 // mirror lets cpuacct follow cpu where the two are mounted apart and the

@@ -8,11 +8,12 @@ import (
 
 // Explanation is what one setting of the document becomes on this host.
 type Explanation struct {
-	Place string  `json:"place"` // "cpu/a: share"
-	Asked string  `json:"asked"` // what the document says; "" for a sibling that only has to keep a ratio
-	File  string  `json:"file"`  // "unified:/a/cpu.weight"
-	Text  string  `json:"text"`  // what is written
-	Off   float64 `json:"off"`   // by how much it misses what was asked, as a fraction
+	Place string  `json:"place"`          // "cpu/a: share"
+	Asked string  `json:"asked"`          // what the document says; "" for a sibling that only has to keep a ratio
+	File  string  `json:"file"`           // "unified:/a/cpu.weight"
+	Text  string  `json:"text"`           // what is written
+	Off   float64 `json:"off"`            // by how much it misses what was asked, as a fraction
+	Note  string  `json:"note,omitempty"` // why it has no effect here
 }
 
 func (e Explanation) String() string {
@@ -23,6 +24,9 @@ func (e Explanation) String() string {
 	out := fmt.Sprintf("%s %s -> %s %s", e.Place, asked, e.File, strings.TrimSpace(e.Text))
 	if e.Off != 0 {
 		out += fmt.Sprintf(" (%+.2f %%)", 100*e.Off)
+	}
+	if e.Note != "" {
+		out += " (" + e.Note + ")"
 	}
 	return out
 }
@@ -39,7 +43,7 @@ func (d Desired) Explain() []Explanation {
 					text = "(as its parent)"
 				}
 				out = append(out, Explanation{
-					Place: s.Place, Asked: s.Asked, File: t.Hierarchy + ":/" + path.Join(t.Full(dir.Path), s.File), Text: text, Off: s.Off,
+					Place: s.Place, Asked: s.Asked, File: t.Hierarchy + ":/" + path.Join(t.Full(dir.Path), s.File), Text: text, Off: s.Off, Note: s.Deaf,
 				})
 			}
 		}
