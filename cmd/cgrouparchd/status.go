@@ -20,8 +20,10 @@ type status struct {
 	ConfFile    *zkconf.SourceStatus `json:"conf_file,omitempty"`
 	Hierarchies []hierarchyStatus    `json:"hierarchies"`
 	HostFaults  []reconcile.Fault    `json:"host_faults"`
-	LastPass    *reconcile.Pass      `json:"last_pass"`
-	Passes      int                  `json:"passes"`
+	// HostNotes are settings that are in force and have no effect on this host.
+	HostNotes []reconcile.Fault `json:"host_notes"`
+	LastPass  *reconcile.Pass   `json:"last_pass"`
+	Passes    int               `json:"passes"`
 	// DriftCorrections counts what others changed and was put back.
 	DriftCorrections int `json:"drift_corrections"`
 	// Members are the processes in each cgroup now, by subsystem and path.
@@ -48,7 +50,7 @@ type hierarchyStatus struct {
 func (d *daemon) status() *status {
 	s := &status{
 		Version: version, CgroupRoot: d.root, Document: d.control.versions(), Hierarchies: []hierarchyStatus{},
-		HostFaults: []reconcile.Fault{}, Members: map[string]map[string][]int{}, PidFiles: orEmpty(d.pidFiles.Files()),
+		HostFaults: []reconcile.Fault{}, HostNotes: []reconcile.Fault{}, Members: map[string]map[string][]int{}, PidFiles: orEmpty(d.pidFiles.Files()),
 		PidFileFaults: orEmpty(d.pidFiles.Faults()), Sampler: d.sampler.Status(), OOMKills: orEmpty(d.sampler.OOMKills()), Now: time.Now().UTC(),
 	}
 	s.MissedSlots = s.Sampler.MissedSlots
@@ -84,6 +86,7 @@ func (d *daemon) status() *status {
 	pidfiles.CloseClaims(d.pidFiles.Read(snap.Cgroups))
 	s.PidFiles = orEmpty(d.pidFiles.Files())
 	s.HostFaults = append(s.HostFaults, snap.Faults...)
+	s.HostNotes = append(s.HostNotes, snap.Notes...)
 	s.LastPass, s.Passes, s.DriftCorrections = &snap.Pass, snap.Passes, snap.Corrections
 	s.Members = d.members(snap)
 	return s

@@ -65,6 +65,8 @@ type Options struct {
 type Desired struct {
 	Trees  []*Tree // sorted by hierarchy
 	Faults []Fault
+	// Notes are settings that are in force and have no effect on this host.
+	Notes []Fault
 	// Placed are the cgroups that take processes, by subsystem.
 	Placed map[string][]string
 	// Kept are the Options.Owned that cannot be dealt with while their hierarchy is
@@ -116,7 +118,7 @@ func Compile(doc *zkconf.Document, host Host, opt Options) Desired {
 	c.leave()
 	c.arm()
 	c.conflicts()
-	out := Desired{Faults: c.faults, Placed: c.placed}
+	out := Desired{Faults: c.faults, Notes: c.notes, Placed: c.placed}
 	for _, name := range sortedKeys(c.trees) {
 		t := c.trees[name]
 		c.homes(t)
@@ -140,6 +142,7 @@ type compiler struct {
 	trees  map[string]*Tree
 	placed map[string][]string
 	faults []Fault
+	notes  []Fault
 	kept   []string
 }
 
@@ -241,13 +244,13 @@ func (c *compiler) translate(subsystem, place string, conf map[string]string) []
 	return out
 }
 
-// deaf says of a kind of weight that nothing on this host follows it: once, since
-// it is a fault of the host's disks and not of a cgroup.
+// deaf notes of a kind of weight that nothing on this host follows it: once, since
+// it is a matter of the host's disks and not of a cgroup.
 func (c *compiler) deaf(s Setting) {
 	subsystem, _, _ := strings.Cut(s.Place, "/")
 	f := Fault{Place: subsystem + ": " + s.Keys[0], Reason: s.Deaf}
-	if !slices.Contains(c.faults, f) {
-		c.faults = append(c.faults, f)
+	if !slices.Contains(c.notes, f) {
+		c.notes = append(c.notes, f)
 	}
 }
 

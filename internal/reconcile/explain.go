@@ -51,5 +51,9 @@ func (d Desired) Explain() []Explanation {
 	return out
 }
 
+// Notes are the settings of the last Plan or pass that are in force and have no
+// effect on this host.
+func (r *Reconciler) Notes() []Fault { return r.desired.Notes }
+
 // Explain is what the last Plan compiled.
 func (r *Reconciler) Explain() []Explanation { return r.desired.Explain() }

@@ -209,6 +209,7 @@ func (r *Reconciler) report(s *Snapshot) {
 		zap.Int("removed", s.Pass.Removed), zap.Int("failed", s.Pass.Failed), zap.Int("faults", len(s.Faults)),
 		zap.Duration("duration", s.Pass.Duration))
 	r.tell(s.Faults)
+	r.remark(s.Notes)
 	if r.opt.Published != nil {
 		r.opt.Published(s)
 	}
@@ -233,6 +234,16 @@ func (r *Reconciler) tell(faults []Fault) {
 		}
 	}
 	r.told = now
+}
+
+// remark logs each setting without effect when it appears.
+func (r *Reconciler) remark(notes []Fault) {
+	for _, n := range notes {
+		if !slices.Contains(r.remarked, n) {
+			r.log.Warn("setting without effect", zap.String("place", n.Place), zap.String("reason", n.Reason))
+		}
+	}
+	r.remarked = notes
 }
 
 // Once makes full passes until nothing is left to wait for, normally one, and

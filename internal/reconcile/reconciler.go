@@ -75,6 +75,7 @@ type Reconciler struct {
 	procs       []pidfiles.Proc // the last listing of this pass, nil when there was none
 	listings    int             // of this pass
 	faults      []Fault
+	remarked    []Fault         // notes that are in the log
 	told        map[string]bool // places whose fault is in the log
 	young       time.Time       // when to look at young foreign cgroups again
 	passes      int
