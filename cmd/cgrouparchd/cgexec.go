@@ -46,8 +46,9 @@ is 1.`,
 				return failed(err)
 			}
 			desired := reconcile.Compile(doc, reconcile.HostOf(layout), reconcile.Options{Root: strings.Trim(root, "/")})
+			home := func(subsystem, p string) (string, bool) { return desired.HomeIn(layout, subsystem, p) }
 			return failed(a.printArguments(names, func(name string) (string, error) {
-				return cgexecArgument(doc, name, desired.Home)
+				return cgexecArgument(doc, name, home)
 			}))
 		},
 	}

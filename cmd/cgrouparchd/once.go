@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/config"
@@ -40,7 +41,7 @@ func (a *app) once(ctx context.Context, c *config.Config) error {
 	if faults, err = r.Once(ctx, doc); err != nil {
 		return failed(err)
 	}
-	for _, f := range faults {
+	for _, f := range slices.Concat(r.Notes(), faults) {
 		fmt.Fprintln(a.stderr, f)
 	}
 	var fault error

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,7 +18,8 @@ func (a *app) planCommand() *cobra.Command {
 		Use:   "plan",
 		Short: "Show what run would change now, changing nothing",
 		Long: `Show what run would change now, one step a line, in the order in which it would
-happen, changing nothing. Faults of the host go to standard error. Exit status 3
+happen, changing nothing. Faults of the host, and settings that have no effect on
+it, go to standard error. Exit status 3
 means that there is something to do, 0 that there is nothing.
 
 With --explain: show what each setting of the document becomes on this host
@@ -53,14 +55,14 @@ asked.`,
 				for _, s := range plan {
 					steps = append(steps, s.String())
 				}
-				answer := map[string]any{"version": doc.Version, "steps": steps, "faults": orEmpty(faults)}
+				answer := map[string]any{"version": doc.Version, "steps": steps, "faults": orEmpty(faults), "notes": orEmpty(r.Notes())}
 				if explain {
 					answer["translation"] = r.Explain()
 				}
 				err = json.NewEncoder(a.stdout).Encode(answer)
 			} else {
 				_, err = fmt.Fprint(a.stdout, planText(plan, r.Explain(), explain))
-				for _, f := range faults {
+				for _, f := range slices.Concat(r.Notes(), faults) {
 					fmt.Fprintln(a.stderr, f)
 				}
 			}

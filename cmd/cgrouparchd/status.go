@@ -20,8 +20,10 @@ type status struct {
 	ConfFile    *zkconf.SourceStatus `json:"conf_file,omitempty"`
 	Hierarchies []hierarchyStatus    `json:"hierarchies"`
 	HostFaults  []reconcile.Fault    `json:"host_faults"`
-	LastPass    *reconcile.Pass      `json:"last_pass"`
-	Passes      int                  `json:"passes"`
+	// HostNotes are settings that are in force and have no effect on this host.
+	HostNotes []reconcile.Fault `json:"host_notes"`
+	LastPass  *reconcile.Pass   `json:"last_pass"`
+	Passes    int               `json:"passes"`
 	// DriftCorrections counts what others changed and was put back.
 	DriftCorrections int `json:"drift_corrections"`
 	// Members are the processes in each cgroup now, by subsystem and path.
@@ -49,7 +51,7 @@ type hierarchyStatus struct {
 
 func (d *daemon) status() *status {
 	s := &status{
-		Version: version, CgroupRoot: d.root, Document: d.control.versions(),
+		Version: version, CgroupRoot: d.root, Document: d.control.versions(), HostNotes: []reconcile.Fault{},
 		Members: map[string]map[string][]int{}, PidFiles: orEmpty(d.pidFiles.Files()),
 		PidFileFaults: orEmpty(d.pidFiles.Faults()), Sampler: d.sampler.Status(), OOMKills: orEmpty(d.sampler.OOMKills()), Now: time.Now().UTC(),
 	}
@@ -74,6 +76,7 @@ func (d *daemon) status() *status {
 	// Read again, so that a process that has ended since the last pass shows.
 	pidfiles.CloseClaims(d.pidFiles.Read(snap.Cgroups))
 	s.PidFiles = orEmpty(d.pidFiles.Files())
+	s.HostNotes = append(s.HostNotes, snap.Notes...)
 	s.LastPass, s.Passes, s.DriftCorrections = &snap.Pass, snap.Passes, snap.Corrections
 	s.Members = d.members(snap)
 	return s

@@ -102,7 +102,7 @@ func Tightens(w Write, now, want string) bool {
 		a, err1 := ParseSet(now)
 		b, err2 := ParseSet(want)
 		// The empty set of v2 is all that the parent has.
-		return err1 == nil && err2 == nil && len(b) > 0 && b.String() != a.String() && (len(a) == 0 || b.within(a))
+		return err1 == nil && err2 == nil && len(b) > 0 && b.String() != a.String() && (len(a) == 0 || b.Within(a))
 	case Bandwidth:
 		a, ok1 := bandwidth(now)
 		b, ok2 := bandwidth(want)

@@ -357,8 +357,11 @@ func (h *Hierarchy) Procs(dir string, dst []int) ([]int, error) {
 	return h.pids(dir, "cgroup.procs", dst)
 }
 
-// Tasks appends the threads in dir to dst (v1).
+// Tasks appends the threads in dir to dst.
 func (h *Hierarchy) Tasks(dir string, dst []int) ([]int, error) {
+	if h.mount.Version == 2 {
+		return h.pids(dir, "cgroup.threads", dst)
+	}
 	return h.pids(dir, "tasks", dst)
 }
 

@@ -66,8 +66,11 @@ func (s Set) String() string {
 	return strings.Join(parts, ",")
 }
 
-// within says whether every member of s is one of other.
-func (s Set) within(other Set) bool {
+// Union is every member of either set.
+func (s Set) Union(other Set) Set { return append(slices.Clone(s), other...).normal() }
+
+// Within says whether every member of s is one of other.
+func (s Set) Within(other Set) bool {
 	for _, r := range s {
 		if !slices.ContainsFunc(other, func(o Range) bool { return o.First <= r.First && r.Last <= o.Last }) {
 			return false

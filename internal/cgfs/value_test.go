@@ -222,7 +222,7 @@ func TestCanonicalIsStable(t *testing.T) {
 			return
 		}
 		again, err := ParseSet(set.String())
-		if err != nil || again.String() != set.String() || !again.within(set) || !set.within(again) {
+		if err != nil || again.String() != set.String() || !again.Within(set) || !set.Within(again) {
 			t.Fatalf("%v: %s, %s %v", ranges, set, again, err)
 		}
 	})

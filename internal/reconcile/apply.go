@@ -46,6 +46,7 @@ type applier struct {
 
 func (a *applier) apply(plan Plan) {
 	failed := map[string]bool{} // directories that could not be made
+	stuck := map[string]bool{}  // those whose processes would not leave
 	for _, s := range plan {
 		if a.ctx.Err() != nil {
 			return // we are asked to stop; the next start finds the rest
@@ -62,9 +63,15 @@ func (a *applier) apply(plan Plan) {
 				failed[s.Tree.Hierarchy+":/"+s.Dir] = true
 			}
 		case OpWrite:
+			if s.Phase == PhaseEnable && stuck[s.Tree.Hierarchy+":/"+s.Dir] {
+				// Enabling it over processes would shut them out of the cgroups below.
+				err = fmt.Errorf("%s: processes could not leave it first", s)
+				break
+			}
 			err = a.write(o, s)
 		case OpEvacuate:
 			err = a.vacate(o, s)
+			stuck[s.Tree.Hierarchy+":/"+s.Dir] = err != nil && s.Phase == PhaseVacate
 		case OpRmdir:
 			err = a.remove(o, s)
 		}
@@ -115,7 +122,15 @@ func (a *applier) mkdir(o *observer, s Step) error {
 }
 
 func (a *applier) write(o *observer, s Step) error {
-	if err := o.fs.Write(s.Dir, s.File, s.Text); err != nil {
+	err := o.fs.Write(s.Dir, s.File, s.Text)
+	if err != nil && s.Setting != nil && s.Setting.FromParent && s.Dir != "" {
+		// The parent may not have got what it was planned to have.
+		if text, readErr := o.fs.Read(parent(s.Dir), s.File); readErr == nil && text != "" && text != s.Text {
+			s = s.reading(text)
+			err = o.fs.Write(s.Dir, s.File, s.Text)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	a.counts.Written++
@@ -160,26 +175,23 @@ func (a *applier) controlled(o *observer, s Step) error {
 	if name := s.Text[1:]; slices.Contains(enabled, name) != (s.Text[0] == '+') {
 		return fmt.Errorf("%s: the kernel took it and did nothing", s)
 	}
-	n := o.state.Nodes[s.Path]
-	if _, above := relativeTo(s.Tree.Root, s.Dir); !above || n == nil {
+	if _, below := relativeTo(s.Tree.Root, s.Dir); !below {
 		for i := range o.state.Control {
 			if o.state.Control[i].Dir == s.Dir {
 				o.state.Control[i].Enabled = enabled
 			}
 		}
+		if s.Dir == parent(s.Tree.Root) {
+			return o.reread(s.Tree, "")
+		}
+		return nil
+	}
+	n := o.state.Nodes[s.Path]
+	if n == nil {
 		return nil
 	}
 	n.Enabled = enabled
-	for _, name := range n.Children {
-		p := path.Join(s.Path, name)
-		if child := o.state.Nodes[p]; child != nil {
-			child.Values = nil
-			if err := o.complete(s.Tree, p, child); err != nil {
-				return o.unlessGone(p, err)
-			}
-		}
-	}
-	return nil
+	return o.children(s.Tree, s.Path, n)
 }
 
 // vacate moves processes out of a cgroup that stays, for as long as they keep
@@ -206,14 +218,21 @@ func (a *applier) vacate(o *observer, s Step) error {
 // evacuate moves the processes of a cgroup to its refuge, once over. left is the
 // error of a process that would not move.
 func (a *applier) evacuate(o *observer, s Step) (moved int, left error) {
+	into := s.Tree.Full(s.Into)
 	pids, err := o.fs.Procs(s.Dir, nil)
+	if errors.Is(err, cgfs.ErrNotSupported) && s.Dir != "" {
+		// A threaded cgroup lists only threads, and they may go nowhere but up, each
+		// with its whole process (cgroup-v2.rst, "Threads").
+		into = parent(s.Dir)
+		pids, err = o.fs.Tasks(s.Dir, nil)
+	}
 	if err != nil {
 		return 0, unlessRemoved(err)
 	}
 	if len(pids) == 0 {
 		return 0, nil
 	}
-	err = o.fs.Move(s.Tree.Full(s.Into), pids, func(_ int, err error) {
+	err = o.fs.Move(into, pids, func(_ int, err error) {
 		switch {
 		case err == nil:
 			moved++

@@ -21,15 +21,20 @@ type Host struct {
 	// are those that it can enable.
 	Unified     string
 	Controllers []string
+	// Nested: the unified hierarchy's mount is not the kernel's own root, as in a
+	// container, so that the rule against processes in inner cgroups holds there too.
+	Nested bool
 	// Caps says which control files there are, by subsystem.
 	Caps map[string]cgfs.Caps
+	// Schedulers give out the time of the disks.
+	Schedulers cgfs.Schedulers
 	// Disks are the block devices whose counters are to be armed, as "MAJ:MIN".
 	Disks []string
 }
 
 // HostOf asks a layout what Compile must know. Disks are left to the caller.
 func HostOf(l *cgfs.Layout) Host {
-	h := Host{Hierarchies: map[string]string{}, Caps: map[string]cgfs.Caps{}}
+	h := Host{Hierarchies: map[string]string{}, Caps: map[string]cgfs.Caps{}, Schedulers: l.Schedulers()}
 	for _, hier := range l.Hierarchies() {
 		for _, s := range l.Subsystems(hier) {
 			h.Hierarchies[s] = hier.Name()
@@ -37,6 +42,7 @@ func HostOf(l *cgfs.Layout) Host {
 		}
 		if hier.Version() == 2 {
 			h.Unified, h.Controllers = hier.Name(), hier.Subsystems()
+			h.Nested = hier.Exists("", typeFile)
 		}
 	}
 	return h
@@ -59,6 +65,8 @@ type Options struct {
 type Desired struct {
 	Trees  []*Tree // sorted by hierarchy
 	Faults []Fault
+	// Notes are settings that are in force and have no effect on this host.
+	Notes []Fault
 	// Placed are the cgroups that take processes, by subsystem.
 	Placed map[string][]string
 	// Kept are the Options.Owned that cannot be dealt with while their hierarchy is
@@ -69,14 +77,24 @@ type Desired struct {
 // Tree finds the tree that a subsystem of the document lives in; nil: none here.
 func (d Desired) Tree(subsystem string) *Tree { return treeOf(d.Trees, subsystem) }
 
-// Home says where the processes of a subsystem's cgroup are, relative to the
-// mount. ok is false when this host cannot use the subsystem.
-func (d Desired) Home(subsystem, p string) (dir string, ok bool) {
+// HomeIn says where the processes of a subsystem's cgroup are on this host,
+// relative to the mount. ok is false when this host cannot use the subsystem. A
+// cgroup has the reserved child also while somebody else's cgroup is below it,
+// which the document does not tell and the mount does.
+func (d Desired) HomeIn(l *cgfs.Layout, subsystem, p string) (dir string, ok bool) {
 	t := d.Tree(subsystem)
 	if t == nil {
 		return "", false
 	}
-	return t.Full(t.HomeOf(p)), true
+	dir = t.Full(t.HomeOf(p))
+	if t.Controlled && t.HomeOf(p) == p {
+		for _, h := range l.Hierarchies() {
+			if reserved := path.Join(dir, Reserved); h.Name() == t.Hierarchy && h.Exists("", reserved) {
+				return reserved, true
+			}
+		}
+	}
+	return dir, true
 }
 
 func treeOf(trees []*Tree, subsystem string) *Tree {
@@ -100,7 +118,7 @@ func Compile(doc *zkconf.Document, host Host, opt Options) Desired {
 	c.leave()
 	c.arm()
 	c.conflicts()
-	out := Desired{Faults: c.faults, Placed: c.placed}
+	out := Desired{Faults: c.faults, Notes: c.notes, Placed: c.placed}
 	for _, name := range sortedKeys(c.trees) {
 		t := c.trees[name]
 		c.homes(t)
@@ -124,6 +142,7 @@ type compiler struct {
 	trees  map[string]*Tree
 	placed map[string][]string
 	faults []Fault
+	notes  []Fault
 	kept   []string
 }
 
@@ -185,7 +204,7 @@ func (c *compiler) node(t *Tree, subsystem, p string, n *zkconf.Node) {
 		t.Dirs = append(t.Dirs, Dir{Path: p, Place: place})
 	}
 	d := &t.Dirs[i]
-	if !t.Controlled && (p != "" || t.Root != "") {
+	if !t.Controlled {
 		d.Inherit = append(d.Inherit, cgfs.InheritFiles(subsystem)...)
 	}
 	if n.HasConf {
@@ -216,9 +235,23 @@ func (c *compiler) translate(subsystem, place string, conf map[string]string) []
 			c.fault(place+": "+w.Keys[0], "the unified hierarchy does not offer the controller "+w.Controller+" on this host")
 			continue
 		}
-		out = append(out, Setting{Place: place + ": " + w.Keys[0], Key: place + " " + w.ID, Asked: w.Asked(conf), Write: w})
+		s := Setting{Place: place + ": " + w.Keys[0], Key: place + " " + w.ID, Asked: w.Asked(conf), Write: w}
+		if s.Deaf = c.host.Schedulers.Deaf(w); s.Deaf != "" {
+			c.deaf(s)
+		}
+		out = append(out, s)
 	}
 	return out
+}
+
+// deaf notes of a kind of weight that nothing on this host follows it: once, since
+// it is a matter of the host's disks and not of a cgroup.
+func (c *compiler) deaf(s Setting) {
+	subsystem, _, _ := strings.Cut(s.Place, "/")
+	f := Fault{Place: subsystem + ": " + s.Keys[0], Reason: s.Deaf}
+	if !slices.Contains(c.notes, f) {
+		c.notes = append(c.notes, f)
+	}
 }
 
 // mirror lets cpuacct follow cpu where the two are mounted apart and the

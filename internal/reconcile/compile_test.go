@@ -68,7 +68,7 @@ func planFor(t *testing.T, text string, host Host, opt Options) (string, []strin
 		if err := o.all(tree); err != nil {
 			t.Fatal(err)
 		}
-		plans = append(plans, Diff(tree, o.state, opt.Shield, "", time.Unix(1_700_000_100, 0)).Plan)
+		plans = append(plans, Diff(tree, o.state, opt.Shield, outside, time.Unix(1_700_000_100, 0)).Plan)
 	}
 	return Merge(plans...).String(), faults
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
@@ -24,18 +25,28 @@ type Difference struct {
 }
 
 // Diff plans the steps that take a hierarchy from its state to the tree. self is
-// the cgroup of the daemon itself, relative to our root, "" when it is our root
-// or outside. It is pure.
+// the cgroup of the daemon itself, relative to our root; [outside] when it is not
+// below it. It is pure.
 func Diff(t *Tree, s *State, shield Shield, self string, now time.Time) Difference {
-	d := differ{tree: t, state: s, shield: shield, self: self, now: now, stays: map[string]bool{}, removed: map[string]bool{}}
+	d := differ{
+		tree: t, state: s, shield: shield, self: self, now: now,
+		stays: map[string]bool{}, removed: map[string]bool{}, cleared: map[string]bool{}, blocks: map[string]string{},
+	}
 	if s.Nodes[""] != nil {
+		d.goes("")
+		if d.crowd() {
+			d.out.Young, d.out.Wake = nil, time.Time{}
+			clear(d.removed)
+			clear(d.stays)
+			d.goes("")
+		}
 		d.prune("")
 	}
 	if t.Controlled {
 		d.control()
 	}
+	d.create()
 	if t.Mode != Leave {
-		d.create()
 		d.settings()
 		d.arm()
 	}
@@ -55,11 +66,11 @@ func Merge(plans ...Plan) Plan {
 // inner limits first (a memory limit before that of memory and swap), what gives
 // more the other way round. Everything else stays as it was planned.
 func order(a, b Step) int {
-	if c := int(a.Phase) - int(b.Phase); c != 0 || a.Phase != PhaseTighten && a.Phase != PhaseLoosen {
+	if c := int(a.Phase) - int(b.Phase); c != 0 || a.Phase != PhaseTighten && a.Phase != PhaseLoosen && a.Phase != PhaseNarrow {
 		return c
 	}
 	c := cmp.Or(comparePaths(a.Path, b.Path), a.level()-b.level())
-	if a.Phase == PhaseTighten {
+	if a.Phase != PhaseLoosen {
 		return -c
 	}
 	return c
@@ -81,8 +92,11 @@ type differ struct {
 	out    Difference
 
 	removed map[string]bool
-	stays   map[string]bool // cgroups with a child that stays unnamed
-	refuges []string        // where processes are about to be brought
+	stays   map[string]bool   // cgroups with a child that stays unnamed
+	cleared map[string]bool   // cgroups that have been made to enable nothing
+	blocks  map[string]string // cgroups that can enable nothing, and why
+	crowded map[string]bool   // cgroups that cannot take processes back yet
+	refuges []string          // where processes are about to be brought
 }
 
 func (d *differ) step(s Step) {
@@ -92,6 +106,9 @@ func (d *differ) step(s Step) {
 
 func (d *differ) create() {
 	root := d.tree.Dirs[0]
+	if d.tree.Mode == Leave && len(d.state.Missing) > 0 {
+		return // nothing is left
+	}
 	for _, dir := range d.state.Missing {
 		d.step(Step{Op: OpMkdir, Dir: dir, Place: root.Place})
 	}
@@ -136,22 +153,13 @@ func (d *differ) settings() {
 			d.fault(dir.Place, err.Error())
 			continue
 		}
-		for _, file := range dir.Inherit {
-			if n != nil && (!n.Values[file].Exists || n.Values[file].Text != "") {
-				continue
-			}
-			text := d.inherited(dir.Path, file)
-			s := Setting{Place: dir.Place + ": " + file, Write: cgfs.Write{File: file, Text: text, Want: text}}
-			if text == "" {
-				d.fault(s.Place, "no cgroup above has a value to inherit")
-				continue
-			}
-			d.write(PhaseLoosen, dir.Path, s)
-		}
 		for _, s := range dir.Settings {
-			d.setting(dir.Path, n, s)
+			if !d.isSet(s) {
+				d.setting(dir.Path, n, s)
+			}
 		}
 	}
+	d.sets()
 }
 
 // setting writes one setting if it reads otherwise.
@@ -160,12 +168,9 @@ func (d *differ) setting(p string, n *Node, s Setting) {
 	if n != nil {
 		now = n.Values[s.source()]
 	}
-	if s.FromParent {
-		s.Text = d.inherited(p, s.File)
-		s.Want = s.Text
-	}
 	switch {
 	case n == nil && s.Before && p != "": // done, see create
+	case !d.enabled(p, s.Controller) && d.blocked(parent(p)) != "": // a fault of its own
 	case n == nil, !d.enabled(p, s.Controller):
 		// A new cgroup has no limits, but a cpuset without members.
 		phase := PhaseLoosen
@@ -185,22 +190,14 @@ func (d *differ) setting(p string, n *Node, s Setting) {
 
 // enabled says whether p has the files of a controller by now.
 func (d *differ) enabled(p, controller string) bool {
-	if controller == "" || !d.tree.Controlled || p == "" {
+	if controller == "" || !d.tree.Controlled {
 		return true
 	}
-	up := d.state.Nodes[parent(p)]
-	return up != nil && slices.Contains(up.Enabled, controller)
-}
-
-// inherited is the value that p takes from the nearest ancestor that has one.
-func (d *differ) inherited(p, file string) string {
-	for p != "" {
-		p = parent(p)
-		if n := d.state.Nodes[p]; n != nil && n.Values[file].Text != "" {
-			return n.Values[file].Text
-		}
+	if p == "" {
+		last := len(d.state.Control) - 1
+		return last < 0 || slices.Contains(d.state.Control[last].Enabled, controller)
 	}
-	return d.state.Above[file]
+	return slices.Contains(d.enabledBy(parent(p)), controller)
 }
 
 // arm writes the no-op throttle rule for each disk whose counters stand still,
@@ -222,33 +219,68 @@ func (d *differ) arm() {
 func (d *differ) resets() {
 	for _, r := range d.tree.Resets {
 		n := d.state.Nodes[r.Path]
-		if n != nil && !d.removed[r.Path] && n.Values[r.source()].Exists {
+		// A controller that has been disabled has forgotten its settings.
+		if n != nil && !d.removed[r.Path] && n.Values[r.source()].Exists && d.enabled(r.Path, r.Controller) && !d.isSet(r.Setting) {
 			d.setting(r.Path, n, r.Setting)
 		}
 	}
 }
 
-// prune plans the removal of what is foreign at and below p, deepest first, and
-// says whether p stays.
-func (d *differ) prune(p string) (stays bool) {
+// goes notes what of p and below it is removed, and says whether p itself is.
+func (d *differ) goes(p string) bool {
 	n := d.state.Nodes[p]
+	stays := false
 	for _, name := range n.Children {
 		child := path.Join(p, name)
-		if d.state.Nodes[child] != nil && d.prune(child) {
+		if d.state.Nodes[child] != nil && !d.goes(child) {
 			stays = true
 		}
 	}
-	if stays || d.keeps(p, n) {
-		d.stay(p)
+	switch age := d.now.Sub(n.Since); {
+	case stays, keeps(d.tree, d.state, d.shield, d.self, p, n):
+	case !n.Marked && path.Base(p) != Reserved && age < GraceAge:
+		d.young(p, n)
+	case n.Populated && d.crowded[d.tree.Refuge(p)]:
+	default:
+		d.removed[p] = true
 		return true
 	}
-	if age := d.now.Sub(n.Since); !n.Marked && age < GraceAge {
-		d.out.Young = append(d.out.Young, p)
-		if wake := n.Since.Add(GraceAge); d.out.Wake.IsZero() || wake.Before(d.out.Wake) {
-			d.out.Wake = wake
+	if _, configured := d.tree.Dir(p); !configured && p != "" {
+		d.stays[parent(p)] = true
+	}
+	return false
+}
+
+// crowd finds the cgroups to which processes should return, but cannot while a
+// young cgroup below them may need the controllers that they enable.
+func (d *differ) crowd() bool {
+	d.crowded = map[string]bool{}
+	for p := range d.stays {
+		n := d.state.Nodes[p]
+		if dir, configured := d.tree.Dir(p); configured && dir.Home == p && (p != "" || d.tree.Root != "") && n != nil && len(n.Enabled) > 0 {
+			d.crowded[p] = true
 		}
-		d.stay(p)
-		return true
+	}
+	return len(d.crowded) > 0
+}
+
+func (d *differ) young(p string, n *Node) {
+	d.out.Young = append(d.out.Young, p)
+	if wake := n.Since.Add(GraceAge); d.out.Wake.IsZero() || wake.Before(d.out.Wake) {
+		d.out.Wake = wake
+	}
+}
+
+// prune plans the removals at and below p, deepest first.
+func (d *differ) prune(p string) {
+	n := d.state.Nodes[p]
+	for _, name := range n.Children {
+		if child := path.Join(p, name); d.state.Nodes[child] != nil {
+			d.prune(child)
+		}
+	}
+	if !d.removed[p] {
+		return
 	}
 	s := Step{Op: OpEvacuate, Phase: PhaseRemove, Dir: d.tree.Full(p), Path: p, Place: d.tree.Place(p), Into: d.tree.Refuge(p)}
 	if n.Populated {
@@ -257,26 +289,22 @@ func (d *differ) prune(p string) (stays bool) {
 	}
 	s.Op = OpRmdir
 	d.step(s)
-	d.removed[p] = true
-	return false
-}
-
-// stay notes that p's parent has a child that stays although the document does
-// not name it.
-func (d *differ) stay(p string) {
-	if _, configured := d.tree.Dir(p); !configured && p != "" {
-		d.stays[parent(p)] = true
-	}
 }
 
 // keeps says whether p stays for its own sake: it is configured, shielded, holds
 // the daemon, or is not ours where only ours may go.
-func (d *differ) keeps(p string, n *Node) bool {
-	if _, configured := d.tree.Dir(p); configured {
+func keeps(t *Tree, s *State, shield Shield, self, p string, n *Node) bool {
+	if _, configured := t.Dir(p); configured {
 		return true
 	}
-	if p == d.self || d.shield.Kept(d.tree.All, p) || d.state.Unreadable[p] != nil {
+	if p == self || shield.Kept(t.All, p) || s.Unreadable[p] != nil {
 		return true
 	}
-	return d.tree.Mode != Own && !n.Marked
+	return t.Mode != Own && !n.ours(p)
+}
+
+// ours says whether p is ours to remove: it has our mark, or is at or below the
+// name that is reserved for us.
+func (n *Node) ours(p string) bool {
+	return n.Marked || slices.Contains(strings.Split(p, "/"), Reserved)
 }

@@ -10,11 +10,12 @@ import (
 
 // Explanation is what one setting of the document becomes on this host.
 type Explanation struct {
-	Place string  `json:"place"` // "cpu/a: share"
-	Asked string  `json:"asked"` // what the document says; "" for a sibling that only has to keep a ratio
-	File  string  `json:"file"`  // "unified:/a/cpu.weight"
-	Text  string  `json:"text"`  // what is written
-	Off   float64 `json:"off"`   // by how much it misses what was asked, as a fraction
+	Place string  `json:"place"`          // "cpu/a: share"
+	Asked string  `json:"asked"`          // what the document says; "" for a sibling that only has to keep a ratio
+	File  string  `json:"file"`           // "unified:/a/cpu.weight"
+	Text  string  `json:"text"`           // what is written
+	Off   float64 `json:"off"`            // by how much it misses what was asked, as a fraction
+	Note  string  `json:"note,omitempty"` // why it has no effect here
 }
 
 func (e Explanation) String() string {
@@ -25,6 +26,9 @@ func (e Explanation) String() string {
 	out := fmt.Sprintf("%s %s -> %s %s", e.Place, asked, e.File, strings.TrimSpace(e.Text))
 	if e.Off != 0 {
 		out += fmt.Sprintf(" (%+.2f %%)", 100*e.Off)
+	}
+	if e.Note != "" {
+		out += " (" + e.Note + ")"
 	}
 	return out
 }
@@ -41,13 +45,17 @@ func (d Desired) Explain() []Explanation {
 					text = "(as its parent)"
 				}
 				out = append(out, Explanation{
-					Place: s.Place, Asked: s.Asked, File: t.Hierarchy + ":/" + path.Join(t.Full(dir.Path), cgfs.ShownFile(s.File)), Text: text, Off: s.Off,
+					Place: s.Place, Asked: s.Asked, File: t.Hierarchy + ":/" + path.Join(t.Full(dir.Path), cgfs.ShownFile(s.File)), Text: text, Off: s.Off, Note: s.Deaf,
 				})
 			}
 		}
 	}
 	return out
 }
+
+// Notes are the settings of the last Plan or pass that are in force and have no
+// effect on this host.
+func (r *Reconciler) Notes() []Fault { return r.desired.Notes }
 
 // Explain is what the last Plan compiled.
 func (r *Reconciler) Explain() []Explanation { return r.desired.Explain() }

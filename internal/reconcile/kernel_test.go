@@ -182,3 +182,33 @@ func TestKernelRecovery(t *testing.T) {
 		t.Errorf("in the mirror: %v %v", children, err)
 	}
 }
+
+// The kernel takes the steps by which a branch of cpusets goes from one CPU to
+// another in one pass.
+func TestKernelCpusetsSwap(t *testing.T) {
+	r := onKernel(t, nil)
+	h := r.layout.Hierarchy("cpuset")
+	if h == nil {
+		t.Skip("no v1 hierarchy with cpuset")
+	}
+	cpus, err := h.Read("", "cpuset.cpus")
+	if err != nil || !strings.HasPrefix(cpus, "0-") {
+		t.Skipf("needs the CPUs 0 and 1, has %q %v", cpus, err)
+	}
+	if err := h.Mkdir(r.opt.Root); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { removeTree(t, h, r.opt.Root) })
+	for i, cpu := range []string{"0", "1", "0"} {
+		text := fmt.Sprintf(`{"cpuset": {"sub_cgroup": {"a": {"conf": {"cpus": %q}, "sub_cgroup": {"b": {"conf": {"cpus": %[1]q}}}}}}}`, cpu)
+		if s := r.pass(t.Context(), work{doc: document(t, text)}); len(s.Faults) > 0 || s.Pass.Failed > 0 {
+			t.Fatalf("to CPU %s: %v", cpu, s.Faults)
+		}
+		if got := read(t, r, "cpuset", "a/b", "cpuset.cpus"); got != cpu {
+			t.Errorf("pass %d: b has CPU %s, want %s", i, got, cpu)
+		}
+		if s := r.pass(t.Context(), work{full: true}); s.Pass.Total() > 0 {
+			t.Errorf("a second pass did %+v", s.Pass)
+		}
+	}
+}

@@ -94,9 +94,9 @@ func (r *Reconciler) note(events []cgfs.Event) {
 			case e.Kind == cgfs.EventLost:
 				w.full = true
 			case e.Kind == cgfs.EventWrite && (e.Name == "cgroup.procs" || e.Name == "tasks"):
-				put(&w.procs, e.Hierarchy.Name(), e.Dir)
+				put(&w.procs, e.Hierarchy.Name(), e.Dir, false)
 			default:
-				put(&w.dirs, e.Hierarchy.Name(), e.Dir)
+				put(&w.dirs, e.Hierarchy.Name(), e.Dir, e.Name == ControlFile)
 			}
 		}
 	})
@@ -115,14 +115,14 @@ func (r *Reconciler) concerns(e cgfs.Event) bool {
 	return below
 }
 
-func put(m *map[string]map[string]bool, hierarchy, dir string) {
+func put(m *map[string]map[string]bool, hierarchy, dir string, below bool) {
 	if *m == nil {
 		*m = map[string]map[string]bool{}
 	}
 	if (*m)[hierarchy] == nil {
 		(*m)[hierarchy] = map[string]bool{}
 	}
-	(*m)[hierarchy][dir] = true
+	(*m)[hierarchy][dir] = (*m)[hierarchy][dir] || below
 }
 
 // retryFirst is how soon a failed step is tried again; the delay doubles up to
@@ -209,6 +209,7 @@ func (r *Reconciler) report(s *Snapshot) {
 		zap.Int("removed", s.Pass.Removed), zap.Int("failed", s.Pass.Failed), zap.Int("faults", len(s.Faults)),
 		zap.Duration("duration", s.Pass.Duration))
 	r.tell(s.Faults)
+	r.remark(s.Notes)
 	if r.opt.Published != nil {
 		r.opt.Published(s)
 	}
@@ -233,6 +234,16 @@ func (r *Reconciler) tell(faults []Fault) {
 		}
 	}
 	r.told = now
+}
+
+// remark logs each setting without effect when it appears.
+func (r *Reconciler) remark(notes []Fault) {
+	for _, n := range notes {
+		if !slices.Contains(r.remarked, n) {
+			r.log.Warn("setting without effect", zap.String("place", n.Place), zap.String("reason", n.Reason))
+		}
+	}
+	r.remarked = notes
 }
 
 // Once makes full passes until nothing is left to wait for, normally one, and

@@ -42,6 +42,9 @@ func (r *Reconciler) astray(t *Tree, at []string, coming map[int]string) []move 
 			continue // a hierarchy's own root holds whoever is nowhere else
 		}
 		want, _ := from.fs.Procs(t.Full(p), nil) // not made yet: nobody is there
+		if home := homeIn(r.desired.Trees, t.Follows, p); home != p {
+			want, _ = from.fs.Procs(t.Full(home), want)
+		}
 		have, _ := to.fs.Procs(t.Full(p), nil)
 		for _, pid := range outer(want, have) {
 			doubtful[pid] = doubtful[pid] || false
@@ -61,6 +64,16 @@ func (r *Reconciler) astray(t *Tree, at []string, coming map[int]string) []move 
 		}
 	}
 	return out
+}
+
+// homeIn is where the processes of a configured cgroup are in a hierarchy.
+func homeIn(trees []*Tree, hierarchy, p string) string {
+	for _, t := range trees {
+		if t.Hierarchy == hierarchy {
+			return t.HomeOf(p)
+		}
+	}
+	return p
 }
 
 // outer are the members of one of two lists but not of the other.

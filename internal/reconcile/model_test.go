@@ -25,6 +25,7 @@ type model struct {
 	refuse  map[string]bool // "dir/file text" or "mkdir dir" that the kernel refuses
 	writes  int             // every change that was made
 	readers int             // every read
+	cpus    string          // of a machine with others than 0-1
 }
 
 type modelDir struct {
@@ -64,6 +65,9 @@ func (m *model) make(dir string, since time.Time) *modelDir {
 		files["cpuset.cpus"], files["cpuset.mems"] = "", ""
 		if dir == "" {
 			files["cpuset.cpus"], files["cpuset.mems"] = "0-1", "0"
+			if m.name == "cpuset" && m.cpus != "" {
+				files["cpuset.cpus"] = m.cpus
+			}
 		}
 	}
 	d := &modelDir{inode: m.inode, since: since, files: files, procs: map[int]bool{}}
@@ -176,6 +180,10 @@ func (m *model) Write(dir, file, text string) error {
 			return m.err("write", path.Join(dir, file), unix.EINVAL)
 		}
 		text = strconv.FormatUint(min(max(n, 2), 262144), 10)
+	case "cpuset.cpus", "cpuset.mems":
+		if errno := m.vetSet(dir, file, text); errno != 0 {
+			return m.err("write", path.Join(dir, file)+" "+text, errno)
+		}
 	case cgfs.ArmFile:
 		disk, _, _ := strings.Cut(text, " ")
 		m.dirs[""].files[cgfs.ArmedFile] = disk + " Read 0\nTotal 0"
@@ -185,12 +193,39 @@ func (m *model) Write(dir, file, text string) error {
 	return nil
 }
 
+// vetSet is validate_change of kernel/cgroup/cpuset.c: a cpuset holds what its
+// children hold, its parent what it holds, and with processes it is not empty.
+func (m *model) vetSet(dir, file, text string) unix.Errno {
+	want, err := cgfs.ParseSet(text)
+	switch {
+	case err != nil:
+		return unix.EINVAL
+	case dir == "":
+		return unix.EACCES
+	case len(want) == 0 && len(m.dirs[dir].procs) > 0:
+		return unix.ENOSPC
+	}
+	for p, d := range m.dirs {
+		if p != "" && parent(p) == dir && !set(d.files[file]).Within(want) {
+			return unix.EBUSY
+		}
+	}
+	if !want.Within(set(m.dirs[parent(dir)].files[file])) {
+		return unix.EACCES
+	}
+	return 0
+}
+
 func (m *model) Move(dir string, pids []int, done func(int, error)) error {
 	to := m.dirs[dir]
 	if to == nil {
 		return m.err("open", dir, unix.ENOENT)
 	}
 	for _, pid := range pids {
+		if m.name == "cpuset" && (to.files["cpuset.cpus"] == "" || to.files["cpuset.mems"] == "") {
+			done(pid, m.err("move "+strconv.Itoa(pid), dir, unix.ENOSPC))
+			continue
+		}
 		m.writes++
 		for _, d := range m.dirs {
 			delete(d.procs, pid)

@@ -96,9 +96,10 @@ func (o *observer) inherited(dir, file string) (string, error) {
 	}
 }
 
-// some reads the given directories (relative to the mount) again.
-func (o *observer) some(t *Tree, dirs []string) error {
-	for _, dir := range dirs {
+// some reads the given directories (relative to the mount) again: those that map
+// to true with the files of their children, whose controllers have changed.
+func (o *observer) some(t *Tree, dirs map[string]bool) error {
+	for _, dir := range sortedKeys(dirs) {
 		p, below := relativeTo(t.Root, dir)
 		if len(o.state.Missing) > 0 {
 			return o.all(t)
@@ -108,14 +109,48 @@ func (o *observer) some(t *Tree, dirs []string) error {
 			if err := o.control(t); err != nil {
 				return err
 			}
+			if dir == parent(t.Root) {
+				if err := o.reread(t, ""); err != nil {
+					return err
+				}
+			}
 			continue
 		}
 		if err := o.visit(t, p, false); err != nil {
 			return err
 		}
+		if n := o.state.Nodes[p]; n != nil && dirs[dir] && t.Controlled {
+			if err := o.children(t, p, n); err != nil {
+				return err
+			}
+		}
 	}
 	if o.state.Nodes[""] == nil && len(o.state.Missing) == 0 {
 		return o.all(t) // somebody removed our root
+	}
+	return nil
+}
+
+// children reads the control files of n's children anew, which have got files or
+// lost them.
+func (o *observer) children(t *Tree, p string, n *Node) error {
+	for _, name := range slices.Clone(n.Children) {
+		if err := o.reread(t, path.Join(p, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reread reads the control files of p anew.
+func (o *observer) reread(t *Tree, p string) error {
+	n := o.state.Nodes[p]
+	if n == nil {
+		return nil
+	}
+	n.Values = nil
+	if err := o.complete(t, p, n); err != nil {
+		return o.unlessGone(p, err)
 	}
 	return nil
 }
@@ -247,9 +282,13 @@ func (o *observer) complete(t *Tree, p string, n *Node) error {
 		}
 		n.Values[file] = v
 	}
-	if d, configured := t.Dir(p); configured {
+	d, configured := t.Dir(p)
+	if err := o.controls(t, p, d, n); err != nil {
+		return err
+	}
+	if configured {
 		n.Foreign = false
-		return o.controls(t, d, n)
+		return nil
 	}
 	if n.Foreign {
 		return nil
@@ -258,12 +297,21 @@ func (o *observer) complete(t *Tree, p string, n *Node) error {
 	if n.Marked, err = o.fs.Marked(t.Full(p)); err != nil {
 		return err
 	}
-	procs, err := o.fs.Procs(t.Full(p), nil)
-	if err != nil {
+	if n.Populated, err = o.populated(t.Full(p)); err != nil {
 		return err
 	}
-	n.Foreign, n.Populated = true, len(procs) > 0
+	n.Foreign = true
 	return nil
+}
+
+// populated says whether dir itself holds processes. The list of a threaded cgroup
+// cannot be had: it is taken for one that does.
+func (o *observer) populated(dir string) (bool, error) {
+	procs, err := o.fs.Procs(dir, nil)
+	if errors.Is(err, cgfs.ErrNotSupported) {
+		return true, nil
+	}
+	return len(procs) > 0, err
 }
 
 // control reads what the cgroups above our root enable.
@@ -273,20 +321,11 @@ func (o *observer) control(t *Tree) error {
 		return nil
 	}
 	for dir := parent(t.Root); ; dir = parent(dir) {
-		if !slices.Contains(o.state.Missing, dir) {
-			if o.watch != nil {
-				if err := o.watch(dir); err != nil {
-					return err
-				}
-			}
-			text, err := o.fs.Read(dir, ControlFile)
-			if err != nil {
-				return err
-			}
-			o.state.Control = append(o.state.Control, Control{Dir: dir, Enabled: strings.Fields(text)})
-		} else {
-			o.state.Control = append(o.state.Control, Control{Dir: dir})
+		c, err := o.controlOf(dir)
+		if err != nil {
+			return err
 		}
+		o.state.Control = append(o.state.Control, c)
 		if dir == "" {
 			break
 		}
@@ -295,26 +334,53 @@ func (o *observer) control(t *Tree) error {
 	return nil
 }
 
-// controls reads what a configured cgroup enables, and whether it holds processes
-// that stand in the way.
-func (o *observer) controls(t *Tree, d *Dir, n *Node) error {
+func (o *observer) controlOf(dir string) (Control, error) {
+	c := Control{Dir: dir}
+	if slices.Contains(o.state.Missing, dir) {
+		return c, nil
+	}
+	if o.watch != nil {
+		if err := o.watch(dir); err != nil {
+			return c, err
+		}
+	}
+	text, err := o.fs.Read(dir, ControlFile)
+	if err != nil {
+		return c, err
+	}
+	c.Enabled = strings.Fields(text)
+	// Only the kernel's own root has no type.
+	switch _, err := o.fs.Read(dir, typeFile); {
+	case errors.Is(err, cgfs.ErrNotExist):
+		return c, nil
+	case err != nil:
+		return c, err
+	}
+	c.Populated, err = o.populated(dir)
+	return c, err
+}
+
+// controls reads what a cgroup of a controlled tree enables, and whether a
+// configured one holds processes that stand in the way.
+func (o *observer) controls(t *Tree, p string, d *Dir, n *Node) error {
 	if !t.Controlled {
 		return nil
 	}
 	if n.Enabled == nil {
-		text, err := o.fs.Read(t.Full(d.Path), ControlFile)
+		text, err := o.fs.Read(t.Full(p), ControlFile)
 		if err != nil {
 			return err
 		}
 		n.Enabled = append([]string{}, strings.Fields(text)...)
 	}
-	if len(d.Enable) > 0 && !n.Counted {
-		procs, err := o.fs.Procs(t.Full(d.Path), nil)
-		if err != nil && !errors.Is(err, cgfs.ErrNotSupported) { // a threaded cgroup lists none
-			return err
-		}
-		n.Counted, n.Populated = true, len(procs) > 0
+	if d == nil || n.Counted || len(d.Enable) == 0 && len(n.Enabled) == 0 {
+		return nil
 	}
+	procs, err := o.fs.Procs(t.Full(p), nil)
+	if err != nil && !errors.Is(err, cgfs.ErrNotSupported) {
+		return err
+	}
+	n.Counted, n.Populated = true, len(procs) > 0
 	return nil
 }
 

@@ -215,6 +215,9 @@ func (p *placer) present(t *Tree, at string, procs []pidfiles.Proc) map[int]bool
 	for _, pid := range pids {
 		out[pid] = true
 	}
+	if t.Controlled {
+		return out // whole processes only
+	}
 	for _, pid := range split(o.fs, t.Full(at), pids, procs) {
 		delete(out, pid)
 	}

@@ -35,6 +35,7 @@ const (
 	PhaseDisable       // controllers that nothing needs, bottom-up
 	PhaseMove          // processes to where they belong
 	PhaseRemove        // evacuate and remove, deepest first
+	PhaseNarrow        // sets of CPUs that had to be wider until now, children first
 )
 
 // Step is one change to the kernel.
@@ -72,6 +73,14 @@ func (s Step) String() string {
 	default:
 		return "rmdir " + at
 	}
+}
+
+// reading is the step with another text.
+func (s Step) reading(text string) Step {
+	setting := *s.Setting
+	setting.Text, setting.Want = text, text
+	s.Text, s.Setting = text, &setting
+	return s
 }
 
 // Plan is the steps to take, in order.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -74,6 +75,7 @@ type Reconciler struct {
 	procs       []pidfiles.Proc // the last listing of this pass, nil when there was none
 	listings    int             // of this pass
 	faults      []Fault
+	remarked    []Fault         // notes that are in the log
 	told        map[string]bool // places whose fault is in the log
 	young       time.Time       // when to look at young foreign cgroups again
 	passes      int
@@ -162,13 +164,17 @@ func (r *Reconciler) compile() {
 // recompile compiles again when the cgroups that stay although the document does
 // not name them are others than before: weights depend on them.
 func (r *Reconciler) recompile() bool {
+	self, err := cgfs.Where("self")
+	if err != nil {
+		return false // as diff will say
+	}
 	shared := map[string]map[string]bool{}
 	for _, t := range r.desired.Trees {
 		o := r.observers[t.Hierarchy]
 		if o == nil || !t.Controlled {
 			continue
 		}
-		if parents := strangers(t, o.state, r.opt.Shield); len(parents) > 0 {
+		if parents := strangers(t, o.state, r.opt.Shield, r.own(t, self)); len(parents) > 0 {
 			shared[t.Hierarchy] = parents
 		}
 	}
@@ -224,8 +230,9 @@ type work struct {
 	full bool
 	// place: pid files may have changed.
 	place bool
-	// dirs are directories to read again, and procs those whose members may have
-	// changed, by hierarchy, relative to the mount.
+	// dirs are directories to read again (true: with the files of their children),
+	// and procs those whose members may have changed, by hierarchy, relative to the
+	// mount.
 	dirs, procs map[string]map[string]bool
 }
 
@@ -348,7 +355,7 @@ func (r *Reconciler) observe(w work) (faults []Fault) {
 			o.stale = false
 			err = o.all(t)
 		} else {
-			err = o.some(t, sortedKeys(doubted(t, w)))
+			err = o.some(t, doubted(t, w, o.state))
 			if err == nil && w.doc != nil {
 				err = o.refit(t)
 			}
@@ -367,19 +374,21 @@ func (r *Reconciler) observe(w work) (faults []Fault) {
 
 // doubted are the directories of a tree to be read again. Where controllers are
 // enabled, a process that somebody attaches to an inner cgroup stands in the way.
-func doubted(t *Tree, w work) map[string]bool {
+func doubted(t *Tree, w work, s *State) map[string]bool {
 	if !t.Controlled {
 		return w.dirs[t.Hierarchy]
 	}
 	out := maps.Clone(w.dirs[t.Hierarchy])
 	for dir := range w.procs[t.Hierarchy] {
 		p, below := relativeTo(t.Root, dir)
-		if d, configured := t.Dir(p); below && configured && len(d.Enable) > 0 {
-			if out == nil {
-				out = map[string]bool{}
-			}
-			out[dir] = true
+		d, configured := t.Dir(p)
+		if n := s.Nodes[p]; !below || !configured || n == nil || len(d.Enable) == 0 && len(n.Enabled) == 0 {
+			continue
 		}
+		if out == nil {
+			out = map[string]bool{}
+		}
+		out[dir] = out[dir] || false
 	}
 	return out
 }
@@ -418,11 +427,7 @@ func (r *Reconciler) diff(now time.Time) (Plan, []Fault) {
 		if o == nil {
 			continue
 		}
-		dir, _ := r.hierarchies[t.Hierarchy].Dir(self)
-		own, below := relativeTo(t.Root, dir)
-		if !below {
-			own = ""
-		}
+		own := r.own(t, self)
 		d := Diff(t, o.state, r.opt.Shield, own, now)
 		plans = append(plans, d.Plan)
 		faults = append(faults, d.Faults...)
@@ -433,6 +438,15 @@ func (r *Reconciler) diff(now time.Time) (Plan, []Fault) {
 	return Merge(plans...), faults
 }
 
+// own is the cgroup of the daemon itself, relative to our root.
+func (r *Reconciler) own(t *Tree, self []cgfs.ProcCgroup) string {
+	dir, inside := r.hierarchies[t.Hierarchy].Dir(self)
+	if p, below := relativeTo(t.Root, dir); inside && below {
+		return p
+	}
+	return outside
+}
+
 // mirrors lets every mirror follow; at limits it to some cgroups.
 func (r *Reconciler) mirrors(p *placer, at map[string]map[string]bool) {
 	for _, t := range r.desired.Trees {
@@ -441,7 +455,7 @@ func (r *Reconciler) mirrors(p *placer, at map[string]map[string]bool) {
 		}
 		var paths []string
 		for _, dir := range t.paths() {
-			if at == nil || at[t.Follows][t.Full(dir)] || at[t.Hierarchy][t.Full(dir)] {
+			if at == nil || isIn(at[t.Follows], t.Full(dir)) || isIn(at[t.Hierarchy], t.Full(dir)) || isIn(at[t.Follows], t.Full(path.Join(dir, Reserved))) {
 				paths = append(paths, dir)
 			}
 		}
@@ -449,6 +463,11 @@ func (r *Reconciler) mirrors(p *placer, at map[string]map[string]bool) {
 			r.follow(t, paths, p)
 		}
 	}
+}
+
+func isIn(set map[string]bool, dir string) bool {
+	_, in := set[dir]
+	return in
 }
 
 // recover marks the cgroups that were made right before a kill, so that they are

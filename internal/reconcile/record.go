@@ -113,7 +113,7 @@ func (r record) after(d Desired, states map[string]*State) record {
 func leftovers(t *Tree, s *State) []string {
 	var out []string
 	for p, n := range s.Nodes {
-		if _, configured := t.Dir(p); !configured && n.Foreign && n.Marked {
+		if _, configured := t.Dir(p); !configured && n.Foreign && n.ours(p) {
 			out = append(out, p)
 		}
 	}
@@ -125,9 +125,7 @@ func settingKeys(trees []*Tree) []string {
 	for _, t := range trees {
 		for _, d := range t.Dirs {
 			for _, s := range d.Settings {
-				if s.Key != "" { // a sibling's weight is nobody's setting
-					out = append(out, s.Key)
-				}
+				out = append(out, s.Key)
 			}
 		}
 	}

@@ -26,6 +26,8 @@ type Snapshot struct {
 	// Changed: trees or cgroups differ from the last snapshot's.
 	Changed bool
 	Faults  []Fault
+	// Notes are settings that are in force and have no effect on this host.
+	Notes []Fault
 	// Cgroups are those that take processes.
 	Cgroups []pidfiles.Cgroup
 	Pass    Pass
@@ -50,7 +52,7 @@ type Pass struct {
 func (r *Reconciler) snapshot(p Pass) *Snapshot {
 	s := &Snapshot{
 		Document: r.doc, Trees: r.desired.Trees, Layout: r.layout, Hierarchies: maps.Clone(r.hierarchies), Others: map[string][]string{},
-		Faults: slices.Concat(r.faults, r.held), Cgroups: r.desired.Cgroups(), Pass: p, Passes: r.passes, Corrections: r.corrections,
+		Faults: slices.Concat(r.faults, r.held), Notes: r.desired.Notes, Cgroups: r.desired.Cgroups(), Pass: p, Passes: r.passes, Corrections: r.corrections,
 	}
 	var generation strings.Builder
 	fmt.Fprintf(&generation, "%p %p\n", r.doc, r.layout)

@@ -67,6 +67,8 @@ type Node struct {
 type Control struct {
 	Dir     string
 	Enabled []string
+	// Populated: it holds processes, and is not the kernel's own root, which may.
+	Populated bool
 }
 
 // Value is what a control file reads.

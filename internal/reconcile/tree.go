@@ -75,6 +75,8 @@ type Setting struct {
 	// Off is by how much the file's value misses what was asked, as a fraction of
 	// it, where the file has only whole numbers.
 	Off float64
+	// Deaf says why it has no effect on this host; "" when it has one.
+	Deaf string
 	cgfs.Write
 }
 

@@ -136,3 +136,16 @@ func TestExplain(t *testing.T) {
 		t.Errorf("faults %v", d.Faults)
 	}
 }
+
+// A weight that no disk follows is written all the same, and said once.
+func TestDeafWeightIsNoted(t *testing.T) {
+	deaf := with(unified, func(h *Host) { h.Schedulers = cgfs.Schedulers{Of: map[string]string{"8:0": "none"}} })
+	d := Compile(document(t, `{"blkio": {"sub_cgroup": {"a": {"conf": {"weight": 300}}, "b": {"conf": {"weight": 100}}}}}`), deaf, Options{})
+	why := "has no effect: the cost controller is enabled for no disk (io.cost.qos in the root of the unified hierarchy, enable=1)"
+	if diff := cmp.Diff([]Fault{{Place: "blkio: weight", Reason: why}}, d.Notes); diff != "" {
+		t.Errorf("notes (-want +got):\n%s", diff)
+	}
+	if got, want := d.Explain()[0].String(), "blkio/a: weight 300 -> unified:/a/io.weight 10000 ("+why+")"; got != want {
+		t.Errorf("explained as %q, want %q", got, want)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"path"
 	"strconv"
+	"strings"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 )
@@ -57,7 +58,7 @@ func scaleSet(t *Tree, set []int, file string, fixed bool) {
 		}
 	}
 	for _, i := range set {
-		if !has(t.Dirs[i].Settings, file) {
+		if !has(t.Dirs[i].Settings, file) && !idle(&t.Dirs[i]) {
 			largest = max(largest, model.DefaultShare)
 		}
 	}
@@ -70,7 +71,10 @@ func scaleSet(t *Tree, set []int, file string, fixed bool) {
 			s := sample
 			w := *model
 			w.Share = model.DefaultShare
-			s.Weight, s.Key, s.Asked = &w, "", ""
+			s.Weight, s.Asked = &w, ""
+			// Recorded as if it were asked for, so that it is taken back with the others.
+			subsystem, _, _ := strings.Cut(sample.Key, "/")
+			s.Key = subsystem + "/" + d.Path + " " + s.ID
 			s.Place = t.Hierarchy + ":/" + path.Join(t.Root, d.Path) + ": " + file
 			d.Settings = append(d.Settings, s)
 		}
