@@ -142,7 +142,7 @@ func TestExtraSteadyState(t *testing.T) {
 		words, _, _ := s.sample()
 		extra := s.extras.read(&s.meters, slot%extraTime)
 		text = s.layout.full.append(text[:0], words, extra)
-		s.spare, _ = r.appendSlot(slot, s.layout, words, extra)
+		s.spare, _ = r.appendSlot(slot, time.Now(), s.layout, words, extra)
 		s.lookForKills(false)
 	}
 	for range 10 {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 )
@@ -19,7 +20,16 @@ type layout struct {
 	roots   []*node // one per subsystem, in the order of the output
 	numbers int
 	full    *program
+	// gauges and pairs are bitmaps of the numbers that do not only grow, and of
+	// the first of each device's two.
+	gauges, pairs []uint64
+
+	mu    sync.Mutex
+	views map[Filter]*program
 }
+
+// maxViews bounds what clients can make a layout keep.
+const maxViews = 256
 
 // node is one cgroup of a layout.
 type node struct {
@@ -30,6 +40,7 @@ type node struct {
 
 	kind    cgfs.UsageKind
 	key     string   // the member of a cgfs.UsageNumber
+	gauge   bool     // its number is no counter
 	first   int      // place of the first number
 	devices []string // of a cgfs.UsageDevices: "8:0", sorted, two numbers each
 	extras  []extraPlace
@@ -38,14 +49,59 @@ type node struct {
 // newLayout numbers nothing: the nodes come with their places.
 func newLayout(roots []*node, numbers int) *layout {
 	l := &layout{roots: roots, numbers: numbers}
+	l.gauges, l.pairs = make([]uint64, (numbers+63)/64), make([]uint64, (numbers+63)/64)
+	for _, r := range roots {
+		r.walk(l.describe)
+	}
 	l.full = l.program(Filter{})
 	return l
+}
+
+// describe notes what kind of numbers n has.
+func (l *layout) describe(n *node) {
+	if n.gauge && n.hasNumber() {
+		setBit(l.gauges, 0, n.first)
+	}
+	for j := range n.devices {
+		setBit(l.pairs, 0, n.first+2*j)
+	}
+}
+
+func (n *node) hasNumber() bool { return n.kind == cgfs.UsageNumber }
+
+// walk calls f for n and everything below it.
+func (n *node) walk(f func(*node)) {
+	f(n)
+	for _, child := range n.sub {
+		child.walk(f)
+	}
+}
+
+// view is the program of a filter. Those asked for are kept: clients ask for the
+// same again each second.
+func (l *layout) view(f Filter) *program {
+	if f == (Filter{}) {
+		return l.full
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.views[f]
+	if p == nil {
+		if l.views == nil || len(l.views) >= maxViews {
+			l.views = map[Filter]*program{}
+		}
+		p = l.program(f)
+		l.views[f] = p
+	}
+	return p
 }
 
 // words is the length of a slot.
 func (l *layout) words() int { return l.numbers + (l.numbers+63)/64 }
 
 func setBit(words []uint64, numbers, i int) { words[numbers+i/64] |= 1 << (i % 64) }
+
+func clearBit(words []uint64, numbers, i int) { words[numbers+i/64] &^= 1 << (i % 64) }
 
 func hasBit(words []uint64, numbers, i int) bool {
 	return words[numbers+i/64]&(1<<(i%64)) != 0

@@ -26,11 +26,12 @@ type Ring struct {
 	// order is the same sorted by slot: a window that slides over its backing
 	// array.
 	order, backing []slotRef
+	subscribers    map[*Subscription]struct{}
 }
 
 type entry struct {
 	slot   int64
-	at     time.Duration // when sampled, since epoch
+	at     time.Duration // when its sampling began, since epoch
 	layout *layout
 	words  []uint64
 	extra  []uint64 // never changed: the slots of ten seconds share it
@@ -64,9 +65,10 @@ func NewRing(seconds int) *Ring {
 	}
 }
 
-// appendSlot adds a slot. It takes words over and gives back a buffer that is
-// free for the next slot. A slot that is held already is never replaced.
-func (r *Ring) appendSlot(slot int64, l *layout, words, extra []uint64) (spare []uint64, added bool) {
+// appendSlot adds a slot whose sampling began at the time begun. It takes words
+// over and gives back a buffer that is free for the next slot. A slot that is
+// held already is never replaced.
+func (r *Ring) appendSlot(slot int64, begun time.Time, l *layout, words, extra []uint64) (spare []uint64, added bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at, held := slices.BinarySearchFunc(r.order, slot, bySlot)
@@ -85,10 +87,11 @@ func (r *Ring) appendSlot(slot int64, l *layout, words, extra []uint64) (spare [
 	pos := (r.oldest + r.count) % len(r.entries)
 	e := &r.entries[pos]
 	spare = e.words
-	*e = entry{slot: slot, at: time.Since(r.epoch), layout: l, words: words, extra: extra}
+	*e = entry{slot: slot, at: begun.Sub(r.epoch), layout: l, words: words, extra: extra}
 	r.count++
 	r.next++
 	r.insertRef(at, slotRef{slot, pos})
+	r.notify()
 	return spare, true
 }
 
@@ -183,16 +186,28 @@ func (r *Ring) full() bool { return time.Since(r.epoch) >= r.keep }
 // snapshot is a private copy of one slot, to be rendered without the lock.
 type snapshot struct {
 	slot   int64
+	seq    uint64
+	at     time.Duration // when its sampling began, since the ring's epoch
 	age    time.Duration
-	layout *layout
+	layout *layout // nil: nothing was loaded
 	words  []uint64
 	extra  []uint64
 }
 
-func (s *snapshot) take(e *entry, now time.Duration) {
-	s.slot, s.age, s.layout, s.extra = e.slot, now-e.at, e.layout, e.extra
+// take copies the slot of a sequence number, which is held.
+func (s *snapshot) take(r *Ring, seq uint64) {
+	e := r.entry(seq)
+	s.slot, s.seq, s.at, s.age, s.layout, s.extra = e.slot, seq, e.at, time.Since(r.epoch)-e.at, e.layout, e.extra
 	s.words = append(s.words[:0], e.words...)
 }
+
+// entry is the one with a sequence number that is held.
+func (r *Ring) entry(seq uint64) *entry {
+	return &r.entries[(r.oldest+int(seq-r.firstSeq()))%len(r.entries)]
+}
+
+// firstSeq is the sequence number of the oldest slot held.
+func (r *Ring) firstSeq() uint64 { return r.next - uint64(r.count) }
 
 // load copies a slot, if it is still there.
 func (r *Ring) load(slot int64, s *snapshot) bool {
@@ -200,9 +215,21 @@ func (r *Ring) load(slot int64, s *snapshot) bool {
 	defer r.mu.RUnlock()
 	i, held := slices.BinarySearchFunc(r.order, slot, bySlot)
 	if held {
-		s.take(&r.entries[r.order[i].pos], time.Since(r.epoch))
+		back := (r.order[i].pos - r.oldest + len(r.entries)) % len(r.entries)
+		s.take(r, r.firstSeq()+uint64(back))
 	}
 	return held
+}
+
+// loadSeq copies the slot with a sequence number, if it is still there.
+func (r *Ring) loadSeq(seq uint64, s *snapshot) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if seq < r.firstSeq() || seq >= r.next {
+		return false
+	}
+	s.take(r, seq)
+	return true
 }
 
 // loadNext copies the first slot sampled at or after the sequence number seq and
@@ -210,12 +237,11 @@ func (r *Ring) load(slot int64, s *snapshot) bool {
 func (r *Ring) loadNext(seq uint64, s *snapshot) (at uint64, ok bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	first := r.next - uint64(r.count)
-	seq = max(seq, first)
+	seq = max(seq, r.firstSeq())
 	if seq >= r.next {
 		return seq, false
 	}
-	s.take(&r.entries[(r.oldest+int(seq-first))%len(r.entries)], time.Since(r.epoch))
+	s.take(r, seq)
 	return seq, true
 }
 
@@ -223,5 +249,5 @@ func (r *Ring) loadNext(seq uint64, s *snapshot) (at uint64, ok bool) {
 func (r *Ring) behind(seq uint64) int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return int(r.next - min(max(seq, r.next-uint64(r.count)), r.next))
+	return int(r.next - min(max(seq, r.firstSeq()), r.next))
 }

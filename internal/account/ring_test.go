@@ -36,7 +36,7 @@ func TestRingModel(t *testing.T) {
 		slot := int64(100)
 		for n := range uint64(rapid.IntRange(0, 60).Draw(t, "appends")) {
 			slot += rapid.OneOf(rapid.Just(int64(1)), rapid.Int64Range(-12, 12)).Draw(t, "step")
-			_, added := r.appendSlot(slot, numberLayout, number(n), nil)
+			_, added := r.appendSlot(slot, time.Now(), numberLayout, number(n), nil)
 			held := slices.ContainsFunc(model, func(s sampled) bool { return s.slot == slot })
 			if added == held {
 				t.Fatalf("append %d: added %v, held %v", slot, added, held)
@@ -97,9 +97,9 @@ func TestRingModel(t *testing.T) {
 func TestRingExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := NewRing(10)
-		r.appendSlot(1, numberLayout, number(1), nil)
+		r.appendSlot(1, time.Now(), numberLayout, number(1), nil)
 		time.Sleep(4 * time.Second)
-		r.appendSlot(5, numberLayout, number(5), nil)
+		r.appendSlot(5, time.Now(), numberLayout, number(5), nil)
 		time.Sleep(6*time.Second - time.Millisecond)
 		if slots, _ := r.slots(math.MinInt64, math.MaxInt64); !slices.Equal(slots, []int64{1, 5}) {
 			t.Errorf("after 9.999 s: slots %v", slots)

@@ -239,7 +239,7 @@ func (s *Sampler) tick(now time.Time) {
 	words, unread, reason := s.sample()
 	extra := s.extras.read(&s.meters, slot)
 	var added bool
-	s.spare, added = s.ring.appendSlot(slot, s.layout, words, extra)
+	s.spare, added = s.ring.appendSlot(slot, s.lastAt, s.layout, words, extra)
 	if !added {
 		return
 	}
