@@ -41,10 +41,10 @@ func TestSteadyStateAllocations(t *testing.T) {
 	second := func() {
 		now = now.Add(time.Second)
 		s.tick(now)
-		if !r.load(now.Unix(), &snap) {
+		if !r.load(now.Unix(), Filter{}, &snap) {
 			t.Fatal("no slot")
 		}
-		text = snap.layout.full.append(text[:0], snap.words, snap.extra)
+		text = snap.layout.full.append(text[:0], snap.words, snap.extra())
 	}
 	for range 25 { // until every buffer of the ring exists
 		second()

@@ -72,8 +72,8 @@ func BenchmarkRender(b *testing.B) {
 	var buf []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		r.load(1700000100, &snap)
-		buf = snap.layout.full.append(buf[:0], snap.words, snap.extra)
+		r.load(1700000100, Filter{}, &snap)
+		buf = snap.layout.full.append(buf[:0], snap.words, snap.extra())
 	}
 	b.SetBytes(int64(len(buf)))
 	b.ReportMetric(float64(8*len(snap.words)), "B/slot-kept")

@@ -15,10 +15,11 @@ import (
 //
 // A slot's words are its numbers followed by a bitmap of those that could be
 // read. A device has two numbers, and the bit of the first counts for both.
-// The optional members have words of their own, see extras.
+// Behind them are the words of the optional members, see [extraReader].
 type layout struct {
 	roots   []*node // one per subsystem, in the order of the output
 	numbers int
+	extras  int // words of the optional members
 	full    *program
 	// gauges and pairs are bitmaps of the numbers that do not only grow, and of
 	// the first of each device's two.
@@ -47,8 +48,8 @@ type node struct {
 }
 
 // newLayout numbers nothing: the nodes come with their places.
-func newLayout(roots []*node, numbers int) *layout {
-	l := &layout{roots: roots, numbers: numbers}
+func newLayout(roots []*node, numbers, extras int) *layout {
+	l := &layout{roots: roots, numbers: numbers, extras: extras}
 	l.gauges, l.pairs = make([]uint64, (numbers+63)/64), make([]uint64, (numbers+63)/64)
 	for _, r := range roots {
 		r.walk(l.describe)
@@ -96,8 +97,9 @@ func (l *layout) view(f Filter) *program {
 	return p
 }
 
-// words is the length of a slot.
+// words is the length of a slot without the optional members, total with them.
 func (l *layout) words() int { return l.numbers + (l.numbers+63)/64 }
+func (l *layout) total() int { return l.words() + l.extras }
 
 func setBit(words []uint64, numbers, i int) { words[numbers+i/64] |= 1 << (i % 64) }
 
@@ -114,6 +116,8 @@ type program struct {
 	steps   []step
 	tail    string
 	max     int // no slot is longer, in bytes
+	// need is a bitmap of the groups of words that it shows something of; nil: all.
+	need []uint64
 }
 
 // step is the text up to one value and the members that may stand in it.
@@ -178,30 +182,61 @@ func (s *step) appendDevices(dst []byte, words []uint64, numbers int) []byte {
 // program compiles the part of the layout that f selects.
 func (l *layout) program(f Filter) *program {
 	b := builder{selected: f.selection(l.roots)}
+	b.filtered = b.selected != nil
 	b.text.WriteByte('{')
 	b.list(l.roots)
 	b.text.WriteByte('}')
 	p := &program{numbers: l.numbers, steps: b.steps, tail: b.text.String()}
 	p.max = len(p.tail)
-	for _, s := range p.steps {
-		p.max += len(s.text)
-		for _, m := range s.members {
-			p.max += len(m) + maxDigits
-			if s.devices {
-				p.max += len(writeMember) + maxDigits + len("},")
-			}
-		}
-		for i := range s.extras {
-			p.max += s.extras[i].max()
+	for i := range p.steps {
+		p.max += p.steps[i].max()
+	}
+	if b.filtered {
+		p.need = make([]uint64, (l.total()+groupWords*64-1)/(groupWords*64))
+		for i := range p.steps {
+			p.steps[i].markNeed(p.need, l)
 		}
 	}
 	return p
+}
+
+// max is the longest that s can become, in bytes.
+func (s *step) max() int {
+	n := len(s.text)
+	for _, m := range s.members {
+		n += len(m) + maxDigits
+		if s.devices {
+			n += len(writeMember) + maxDigits + len("},")
+		}
+	}
+	for i := range s.extras {
+		n += s.extras[i].max()
+	}
+	return n
+}
+
+// markNeed sets the bits of the groups of words that s shows.
+func (s *step) markNeed(need []uint64, l *layout) {
+	width := len(s.members)
+	if s.devices {
+		width *= 2
+	}
+	for i := s.first; i < s.first+width; i++ {
+		setBit(need, 0, i/groupWords)
+		setBit(need, 0, (l.numbers+i/64)/groupWords)
+	}
+	for _, e := range s.extras {
+		for i := range 1 + len(e.fields) {
+			setBit(need, 0, (l.words()+e.at+i)/groupWords)
+		}
+	}
 }
 
 type builder struct {
 	text     bytes.Buffer
 	steps    []step
 	selected map[*node]choice // nil: everything
+	filtered bool
 }
 
 // list writes `"name":{...},...` for the selected nodes.

@@ -6,17 +6,23 @@ import (
 	"time"
 )
 
-// rates turns the numbers of s into those per second since before, a slot sampled
-// earlier. Gauges stay as they are, and so do the optional members. A number that
+// rates are the numbers of s per second since before, a slot sampled earlier; they
+// are appended to dst. Gauges stay as they are, and so do the optional members. A number that
 // was not there before, or fell (its cgroup was made again), has no rate. What
 // counts is the time that passed between the two samples, by the monotonic clock:
 // a slot may be missing between them, and the wall clock may have been stepped.
-func (s *snapshot) rates(before *snapshot) {
+func (s *snapshot) rates(dst []uint64, before *snapshot) []uint64 {
+	words := append(dst, s.words...)
 	l := s.layout
 	passed := uint64(max(s.at-before.at, time.Millisecond))
 	places := l.placesIn(before.layout)
+	need := l.view(s.filter).need
 	for i := 0; i < l.numbers; i++ {
-		if !hasBit(s.words, l.numbers, i) || hasBit(l.gauges, 0, i) {
+		if need != nil && !hasBit(need, 0, i/groupWords) {
+			i |= groupWords - 1
+			continue
+		}
+		if !hasBit(words, l.numbers, i) || hasBit(l.gauges, 0, i) {
 			continue
 		}
 		was := i
@@ -27,14 +33,15 @@ func (s *snapshot) rates(before *snapshot) {
 		if hasBit(l.pairs, 0, i) {
 			width = 2
 		}
-		if was < 0 || !hasBit(before.words, before.layout.numbers, was) || fell(s.words[i:i+width], before.words[was:was+width]) {
-			clearBit(s.words, l.numbers, i)
+		if was < 0 || !hasBit(before.words, before.layout.numbers, was) || fell(words[i:i+width], before.words[was:was+width]) {
+			clearBit(words, l.numbers, i)
 			continue
 		}
 		for k := range width {
-			s.words[i+k] = perSecond(s.words[i+k]-before.words[was+k], passed)
+			words[i+k] = perSecond(words[i+k]-before.words[was+k], passed)
 		}
 	}
+	return words
 }
 
 func fell(now, before []uint64) bool {

@@ -20,7 +20,7 @@ type rateRing struct {
 func newRateRing() rateRing { r := NewRing(60); return rateRing{r, r.epoch} }
 
 func (r rateRing) add(slot int64, ms int, l *layout, words []uint64) {
-	r.appendSlot(slot, r.epoch.Add(time.Duration(ms)*time.Millisecond), l, words, nil)
+	r.appendSlot(slot, r.epoch.Add(time.Duration(ms)*time.Millisecond), l, words)
 }
 
 func (r rateRing) ask(t *testing.T, args string) string {
@@ -78,7 +78,7 @@ func TestRatesAcrossLayouts(t *testing.T) {
 			place(n, 1)
 		}
 		place(memory, 1)
-		l := newLayout([]*node{blkio, cpu, memory}, at)
+		l := newLayout([]*node{blkio, cpu, memory}, at, 0)
 		words := make([]uint64, l.words())
 		words[memory.first] = gauge
 		for i := range l.numbers {

@@ -237,9 +237,9 @@ func (s *Sampler) tick(now time.Time) {
 		return
 	}
 	words, unread, reason := s.sample()
-	extra := s.extras.read(&s.meters, slot)
+	copy(words[s.layout.words():], s.extras.read(&s.meters, slot))
 	var added bool
-	s.spare, added = s.ring.appendSlot(slot, s.lastAt, s.layout, words, extra)
+	s.spare, added = s.ring.appendSlot(slot, s.lastAt, s.layout, words)
 	if !added {
 		return
 	}
@@ -287,7 +287,7 @@ func (s *Sampler) sample() (words []uint64, unread int, reason error) {
 }
 
 func (s *Sampler) emit() (words []uint64, ok bool) {
-	n := s.layout.words()
+	n := s.layout.total()
 	if cap(s.spare) < n {
 		s.spare = make([]uint64, n)
 	}
@@ -308,7 +308,7 @@ func (s *Sampler) relayout() {
 	for i, sub := range s.subs {
 		roots[i] = sub.layoutNode(&sub.root, sub.name, "", &next, &s.extras)
 	}
-	s.layout = newLayout(roots, next)
+	s.layout = newLayout(roots, next, s.extras.words)
 }
 
 func (s *Sampler) publish(slot int64, missed uint64, unread int, late time.Duration, reason error) {

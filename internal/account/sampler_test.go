@@ -72,7 +72,7 @@ func (s *timed) slots() string {
 	slots, _ := s.ring.slots(math.MinInt64, math.MaxInt64)
 	for _, slot := range slots {
 		var snap snapshot
-		s.ring.load(slot, &snap)
+		s.ring.load(slot, Filter{}, &snap)
 		fmt.Fprintf(&b, "%d@%d ", slot-s.start.Unix(), snap.words[0])
 	}
 	return string(bytes.TrimSpace(b.Bytes()))

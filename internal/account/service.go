@@ -39,6 +39,7 @@ type Service struct {
 // scratch is what one answer needs; it is kept for the next one.
 type scratch struct {
 	slot, before snapshot
+	rates        []uint64
 	buf          []byte
 }
 
@@ -113,8 +114,12 @@ func (s *Service) WriteSlots(ctx context.Context, q Query, w io.Writer) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if !s.ring.load(slot, &sc.slot) || q.Rate && !sc.toRates(s.ring) {
-			continue // it has just fallen out, or is the first
+		if !s.ring.load(slot, q.Filter, &sc.slot) {
+			continue // it has just fallen out
+		}
+		words, ok := sc.numbers(s.ring, q.Rate)
+		if !ok {
+			continue
 		}
 		p := sc.slot.layout.view(q.Filter)
 		if p.max > largest {
@@ -123,7 +128,7 @@ func (s *Service) WriteSlots(ctx context.Context, q Query, w io.Writer) error {
 			continue
 		}
 		out.key(slot)
-		out.buf = p.append(out.buf, sc.slot.words, sc.slot.extra)
+		out.buf = p.append(out.buf, words, sc.slot.extra())
 		if err := out.flush(flushAt); err != nil {
 			return err
 		}
@@ -144,22 +149,30 @@ func (s *Service) WriteSlots(ctx context.Context, q Query, w io.Writer) error {
 func (s *Service) AppendSlot(dst []byte, slot Slot, v View) (message []byte, ok bool) {
 	sc := s.scratch.Get().(*scratch)
 	defer s.scratch.Put(sc)
-	if !s.ring.loadSeq(slot.seq, &sc.slot) || v.Rate && !sc.toRates(s.ring) {
+	if !s.ring.loadSeq(slot.seq, v.Filter, &sc.slot) {
+		return dst, false
+	}
+	words, ok := sc.numbers(s.ring, v.Rate)
+	if !ok {
 		return dst, false
 	}
 	out := answer{buf: append(dst, '{')}
 	out.key(slot.Number)
-	out.buf = sc.slot.layout.view(v.Filter).append(out.buf, sc.slot.words, sc.slot.extra)
+	out.buf = sc.slot.layout.view(v.Filter).append(out.buf, words, sc.slot.extra())
 	return append(out.buf, '}'), true
 }
 
-// toRates turns the loaded slot into rates, if the one before it is held.
-func (sc *scratch) toRates(r *Ring) bool {
-	if sc.slot.seq == 0 || !r.loadSeq(sc.slot.seq-1, &sc.before) {
-		return false
+// numbers are those of the loaded slot, or its rates; ok is false when the slot
+// before it is not held, which rates need.
+func (sc *scratch) numbers(r *Ring, rate bool) (words []uint64, ok bool) {
+	if !rate {
+		return sc.slot.words, true
 	}
-	sc.slot.rates(&sc.before)
-	return true
+	if sc.slot.seq == 0 || !r.loadSeq(sc.slot.seq-1, sc.slot.filter, &sc.before) {
+		return nil, false
+	}
+	sc.rates = sc.slot.rates(sc.rates[:0], &sc.before)
+	return sc.rates, true
 }
 
 // writeOld writes the slots that only Redis has: from before the start of this

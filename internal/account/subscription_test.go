@@ -28,7 +28,7 @@ func TestSubscription(t *testing.T) {
 	}
 	add := func(from, to int64) {
 		for n := from; n <= to; n++ {
-			r.appendSlot(n, time.Now(), numberLayout, number(uint64(n)), nil)
+			r.appendSlot(n, time.Now(), numberLayout, number(uint64(n)))
 		}
 	}
 	add(3, 6)
@@ -66,8 +66,8 @@ func TestAppendSlot(t *testing.T) {
 	svc := NewService(ServiceOptions{Ring: r, Now: at(1 << 40)})
 	sub := svc.Subscribe(2)
 	defer sub.Close()
-	r.appendSlot(100, r.epoch, numberLayout, number(1000), nil)
-	r.appendSlot(101, r.epoch.Add(time.Second), numberLayout, number(1700), nil)
+	r.appendSlot(100, r.epoch, numberLayout, number(1000))
+	r.appendSlot(101, r.epoch.Add(time.Second), numberLayout, number(1700))
 	first, _ := sub.Next()
 	second, _ := sub.Next()
 	for _, tc := range []struct {
@@ -96,7 +96,7 @@ func TestAppendSlot(t *testing.T) {
 	if got, ok := svc.AppendSlot(nil, first, View{Rate: true}); ok {
 		t.Errorf("rates of the first slot: %s", got)
 	}
-	r.appendSlot(102, r.epoch.Add(2*time.Second), numberLayout, number(1800), nil)
+	r.appendSlot(102, r.epoch.Add(2*time.Second), numberLayout, number(1800))
 	if got, ok := svc.AppendSlot(nil, first, View{}); ok {
 		t.Errorf("a slot that has left memory: %s", got)
 	}

@@ -232,7 +232,7 @@ func (w *Writer) collect() []slotSet {
 		}
 		seq = at
 		from := len(w.buf)
-		w.buf = w.snap.layout.full.append(w.buf, w.snap.words, w.snap.extra)
+		w.buf = w.snap.layout.full.append(w.buf, w.snap.words, w.snap.extra())
 		sets = append(sets, slotSet{at, w.snap.slot, from, len(w.buf), max(w.ttl(), time.Second)})
 	}
 	return sets
