@@ -19,6 +19,7 @@ import (
 
 	"github.com/cgrouparch/cgrouparch/internal/account"
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+	"github.com/cgrouparch/cgrouparch/internal/clock"
 	"github.com/cgrouparch/cgrouparch/internal/config"
 	"github.com/cgrouparch/cgrouparch/internal/pidfiles"
 	"github.com/cgrouparch/cgrouparch/internal/reconcile"
@@ -75,6 +76,8 @@ type daemon struct {
 	service    *account.Service
 	listener   net.Listener
 	notifier   *notifier
+	alarm      *clock.Alarm
+	costs      costs
 
 	// Signs of life of the tasks without which the daemon is of no use.
 	reconciling, sampling *pulse
@@ -85,15 +88,23 @@ type daemon struct {
 	restart  atomic.Pointer[context.CancelFunc]
 }
 
+// reconcileHooks are what a reconciler calls; each may be nil.
+type reconcileHooks struct {
+	published func(*reconcile.Snapshot)
+	beat      func()
+	measure   func(pass func())
+}
+
 // newReconciler opens the host's hierarchies.
-func newReconciler(c *config.Config, root string, log *zap.Logger, source zkconf.Source, files *pidfiles.Source, published func(*reconcile.Snapshot), beat func()) (*reconcile.Reconciler, error) {
+func newReconciler(c *config.Config, root string, log *zap.Logger, source zkconf.Source, files *pidfiles.Source, hooks reconcileHooks) (*reconcile.Reconciler, error) {
 	shield, err := reconcile.NewShield(c.ProtectedCgroup, c.ProtectSystemCgroups)
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}
 	return reconcile.New(reconcile.Config{
 		CgroupDir: c.CgroupDir, Root: root, StateDir: c.StateDir, Origin: source.Origin, Shield: shield, ArmDisks: c.BlkioArmDisks,
-		Interval: c.TasksUpdateInterval, PidFiles: files, Log: log.Named("reconcile"), Published: published, Beat: beat,
+		Interval: c.TasksUpdateInterval, PidFiles: files, Log: log.Named("reconcile"),
+		Published: hooks.published, Beat: hooks.beat, Measure: hooks.measure,
 	})
 }
 
@@ -114,7 +125,7 @@ func newDaemon(c *config.Config, log *zap.Logger) (*daemon, error) {
 	if d.root, err = resolveRoot(c); err != nil {
 		return nil, err
 	}
-	if d.reconciler, err = newReconciler(c, d.root, log, d.source, d.pidFiles, d.published, d.reconciling.beat); err != nil {
+	if d.reconciler, err = newReconciler(c, d.root, log, d.source, d.pidFiles, reconcileHooks{d.published, d.reconciling.beat, d.costs.reconciler.Measure}); err != nil {
 		return nil, err
 	}
 	d.layout = d.reconciler.Layout()
@@ -138,6 +149,7 @@ func (d *daemon) accounting() (err error) {
 			Password: r.Password.Reveal(), DB: r.DB, Master: r.Master, SentinelUsername: r.SentinelUsername,
 			SentinelPassword: r.SentinelPassword.Reveal(), Prefix: account.ExpandPrefix(r.Prefix, host),
 			Expire: d.config.HistoryTime, ID: writerID(d.config.StateDir, host), Log: d.log.Named("redis"),
+			EncoderCPU: &d.costs.encoder, CPU: &d.costs.redis,
 		}, d.ring)
 		if err != nil {
 			return err
@@ -147,7 +159,13 @@ func (d *daemon) accounting() (err error) {
 	if d.writer != nil {
 		done = d.writer.Wake
 	}
-	d.sampler = account.NewSampler(account.SamplerOptions{Ring: d.ring, Log: d.log.Named("sampler"), MaxOpen: raiseFileLimit(), SlotDone: done, Beat: d.sampling.beat})
+	if d.alarm, err = clock.NewAlarm(); err != nil {
+		return err
+	}
+	d.sampler = account.NewSampler(account.SamplerOptions{
+		Ring: d.ring, Log: d.log.Named("sampler"), MaxOpen: raiseFileLimit(), SlotDone: done, Beat: d.sampling.beat,
+		Alarm: d.alarm, CPU: &d.costs.sampler,
+	})
 	d.service = account.NewService(account.ServiceOptions{Ring: d.ring, Writer: d.writer})
 	return nil
 }
@@ -193,6 +211,7 @@ func (d *daemon) tasks() []task {
 
 func (d *daemon) run(ctx context.Context) error {
 	defer d.reconciler.Close()
+	defer func() { _ = d.alarm.Close() }()
 	if err := publishRoot(d.config, d.root); err != nil {
 		d.log.Warn("cgroup_root not published, so that other commands have to guess it", zap.Error(err))
 	}
@@ -303,7 +322,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	s := &wsapi.Server{
 		Listener: d.listener, Log: d.log.Named("api"), Hostnames: hostnames(), AllowedHosts: d.config.AllowedHosts,
 		Ready: d.ready, Status: func() any { return d.status() },
-		Metrics: metrics, Commands: d.commands(),
+		Metrics: metrics, Commands: measured(d.commands(), &d.costs.server),
 	}
 	return s.Run(ctx)
 }

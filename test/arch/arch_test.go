@@ -47,11 +47,12 @@ func packages(t *testing.T) []pkg {
 func TestImports(t *testing.T) {
 	want := map[string][]string{
 		"cmd/cgrouparchd": {
-			"internal/account", "internal/cgfs", "internal/command", "internal/config", "internal/metrics",
+			"internal/account", "internal/cgfs", "internal/clock", "internal/command", "internal/config", "internal/metrics",
 			"internal/pidfiles", "internal/reconcile", "internal/statefile", "internal/wsapi", "internal/zkconf",
 		},
-		"internal/account":    {"internal/cgfs"},
+		"internal/account":    {"internal/cgfs", "internal/clock"},
 		"internal/cgfs":       nil,
+		"internal/clock":      nil,
 		"internal/command":    nil,
 		"internal/config":     {"internal/cgfs"},
 		"internal/metrics":    nil,
@@ -87,7 +88,7 @@ func TestEdges(t *testing.T) {
 		"github.com/go-zookeeper/zk":   {"internal/zkconf", "internal/testserver"},
 		"github.com/redis/go-redis/v9": {"internal/account", "internal/testserver"},
 		"github.com/gorilla/websocket": {"internal/wsapi"},
-		"golang.org/x/sys/unix":        {"internal/cgfs", "internal/pidfiles"},
+		"golang.org/x/sys/unix":        {"internal/cgfs", "internal/clock", "internal/pidfiles"},
 		"github.com/spf13/cobra":       {"cmd/cgrouparchd"},
 		"github.com/BurntSushi/toml":   {"internal/config"},
 		"github.com/fsnotify/fsnotify": {"internal/zkconf", "internal/pidfiles"},
