@@ -47,7 +47,11 @@ With --once: wait for a document, make one full pass, and exit with status 0, or
 			if once {
 				return a.once(cmd.Context(), c)
 			}
-			d, err := newDaemon(c, newLog(c, a.stderr))
+			log := newLog(c, a.stderr)
+			if err := clock.SetSlack(time.Millisecond); err != nil {
+				log.Debug("timers wake up more often than they need", zap.Error(err))
+			}
+			d, err := newDaemon(c, log)
 			if err != nil {
 				return failed(err)
 			}

@@ -71,9 +71,11 @@ type RedisStatus struct {
 const (
 	maxBatch      = 32
 	maxBatchBytes = 4 << 20
-	// idle is how long the writer rests when no slot wakes it, and between two
+	// idle is how long the writer rests when no slot wakes it, longer than a second
+	// so that it is not woken twice in each; retry is the time between two
 	// attempts while Redis is away.
-	idle = time.Second
+	idle  = 3 * time.Second
+	retry = time.Second
 	// finishTime leaves room within the 5 s that a clean stop may take.
 	finishTime = 2 * time.Second
 )
@@ -134,11 +136,11 @@ func (w *Writer) Run(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		w.round(ctx)
-		timer.Reset(idle)
-		wake := w.wake
+		wake, rest := w.wake, idle
 		if w.down {
-			wake = nil // a new slot is no reason to try again sooner
+			wake, rest = nil, retry // a new slot is no reason to try again sooner
 		}
+		timer.Reset(rest)
 		select {
 		case <-ctx.Done():
 			w.finish()
