@@ -51,6 +51,7 @@ With --once: wait for a document, make one full pass, and exit with status 0, or
 			if err := clock.SetSlack(time.Millisecond); err != nil {
 				log.Debug("timers wake up more often than they need", zap.Error(err))
 			}
+			limitHeap()
 			d, err := newDaemon(c, log)
 			if err != nil {
 				return failed(err)
@@ -87,6 +88,7 @@ type daemon struct {
 	reconciling, sampling *pulse
 
 	snapshot atomic.Pointer[reconcile.Snapshot]
+	changed  chan struct{}          // capacity 1: what is to be sampled has changed
 	cgroups  chan []pidfiles.Cgroup // capacity 1, newest wins: for the pid file command
 	watching chan struct{}          // closed when cgroups are watched
 	restart  atomic.Pointer[context.CancelFunc]
@@ -119,7 +121,7 @@ func newPidFiles(c *config.Config, log *zap.Logger) *pidfiles.Source {
 }
 
 func newDaemon(c *config.Config, log *zap.Logger) (*daemon, error) {
-	d := &daemon{config: c, log: log, cgroups: make(chan []pidfiles.Cgroup, 1), watching: make(chan struct{})}
+	d := &daemon{config: c, log: log, changed: make(chan struct{}, 1), cgroups: make(chan []pidfiles.Cgroup, 1), watching: make(chan struct{})}
 	d.reconciling = newPulse("reconciler", 2*c.TasksUpdateInterval+reconcilerSilence)
 	d.sampling = newPulse("sampler", samplerSilence)
 	d.source = newSource(c, log)
@@ -203,6 +205,7 @@ func (d *daemon) tasks() []task {
 		{"sampler", d.sampler.Run},
 		{"api", d.serve},
 		{"service manager", d.notifier.run},
+		{"memory", d.giveBack},
 	}
 	if len(d.config.GetCgroupPidFile) > 0 {
 		tasks = append(tasks, task{"pid file command", d.askPidFiles})
@@ -276,6 +279,10 @@ func (d *daemon) published(s *reconcile.Snapshot) {
 	old := d.snapshot.Swap(s)
 	if s.Changed {
 		d.sampler.SetTarget(target(s, d.root, d.config.AccountExtra))
+		select {
+		case d.changed <- struct{}{}:
+		default:
+		}
 	}
 	if s.Pass.Full {
 		d.control.saveAgain()
