@@ -19,6 +19,7 @@ import (
 
 	"github.com/cgrouparch/cgrouparch/internal/account"
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+	"github.com/cgrouparch/cgrouparch/internal/clock"
 	"github.com/cgrouparch/cgrouparch/internal/config"
 	"github.com/cgrouparch/cgrouparch/internal/pidfiles"
 	"github.com/cgrouparch/cgrouparch/internal/reconcile"
@@ -46,7 +47,12 @@ With --once: wait for a document, make one full pass, and exit with status 0, or
 			if once {
 				return a.once(cmd.Context(), c)
 			}
-			d, err := newDaemon(c, newLog(c, a.stderr))
+			log := newLog(c, a.stderr)
+			if err := clock.SetSlack(time.Millisecond); err != nil {
+				log.Debug("timers wake up more often than they need", zap.Error(err))
+			}
+			limitHeap()
+			d, err := newDaemon(c, log)
 			if err != nil {
 				return failed(err)
 			}
@@ -77,25 +83,36 @@ type daemon struct {
 	notifier   *notifier
 	agent      *agent // nil without ZooKeeper
 	sums       sums
+	alarm      *clock.Alarm
+	costs      costs
 
 	// Signs of life of the tasks without which the daemon is of no use.
 	reconciling, sampling *pulse
 
 	snapshot atomic.Pointer[reconcile.Snapshot]
+	changed  chan struct{}          // capacity 1: what is to be sampled has changed
 	cgroups  chan []pidfiles.Cgroup // capacity 1, newest wins: for the pid file command
 	watching chan struct{}          // closed when cgroups are watched
 	restart  atomic.Pointer[context.CancelFunc]
 }
 
+// reconcileHooks are what a reconciler calls; each may be nil.
+type reconcileHooks struct {
+	published func(*reconcile.Snapshot)
+	beat      func()
+	measure   func(pass func())
+}
+
 // newReconciler opens the host's hierarchies.
-func newReconciler(c *config.Config, root string, log *zap.Logger, source zkconf.Source, files *pidfiles.Source, published func(*reconcile.Snapshot), beat func()) (*reconcile.Reconciler, error) {
+func newReconciler(c *config.Config, root string, log *zap.Logger, source zkconf.Source, files *pidfiles.Source, hooks reconcileHooks) (*reconcile.Reconciler, error) {
 	shield, err := reconcile.NewShield(c.ProtectedCgroup, c.ProtectSystemCgroups)
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}
 	return reconcile.New(reconcile.Config{
 		CgroupDir: c.CgroupDir, Root: root, StateDir: c.StateDir, Origin: source.Origin, Shield: shield, ArmDisks: c.BlkioArmDisks,
-		Interval: c.TasksUpdateInterval, PidFiles: files, Log: log.Named("reconcile"), Published: published, Beat: beat,
+		Interval: c.TasksUpdateInterval, PidFiles: files, Log: log.Named("reconcile"),
+		Published: hooks.published, Beat: hooks.beat, Measure: hooks.measure,
 	})
 }
 
@@ -106,7 +123,7 @@ func newPidFiles(c *config.Config, log *zap.Logger) *pidfiles.Source {
 }
 
 func newDaemon(c *config.Config, log *zap.Logger) (*daemon, error) {
-	d := &daemon{config: c, log: log, cgroups: make(chan []pidfiles.Cgroup, 1), watching: make(chan struct{})}
+	d := &daemon{config: c, log: log, changed: make(chan struct{}, 1), cgroups: make(chan []pidfiles.Cgroup, 1), watching: make(chan struct{})}
 	d.reconciling = newPulse("reconciler", 2*c.TasksUpdateInterval+reconcilerSilence)
 	d.sampling = newPulse("sampler", samplerSilence)
 	d.source = newSource(c, log)
@@ -116,7 +133,7 @@ func newDaemon(c *config.Config, log *zap.Logger) (*daemon, error) {
 	if d.root, err = resolveRoot(c); err != nil {
 		return nil, err
 	}
-	if d.reconciler, err = newReconciler(c, d.root, log, d.source, d.pidFiles, d.published, d.reconciling.beat); err != nil {
+	if d.reconciler, err = newReconciler(c, d.root, log, d.source, d.pidFiles, reconcileHooks{d.published, d.reconciling.beat, d.costs.reconciler.Measure}); err != nil {
 		return nil, err
 	}
 	d.layout = d.reconciler.Layout()
@@ -141,6 +158,7 @@ func (d *daemon) accounting() (err error) {
 			Password: r.Password.Reveal(), DB: r.DB, Master: r.Master, SentinelUsername: r.SentinelUsername,
 			SentinelPassword: r.SentinelPassword.Reveal(), Prefix: account.ExpandPrefix(r.Prefix, host),
 			Expire: d.config.HistoryTime, ID: writerID(d.config.StateDir, host), Log: d.log.Named("redis"),
+			EncoderCPU: &d.costs.encoder, CPU: &d.costs.redis,
 		}, d.ring)
 		if err != nil {
 			return err
@@ -150,7 +168,13 @@ func (d *daemon) accounting() (err error) {
 	if d.writer != nil {
 		done = d.writer.Wake
 	}
-	d.sampler = account.NewSampler(account.SamplerOptions{Ring: d.ring, Log: d.log.Named("sampler"), MaxOpen: raiseFileLimit(), SlotDone: done, Beat: d.sampling.beat})
+	if d.alarm, err = clock.NewAlarm(); err != nil {
+		return err
+	}
+	d.sampler = account.NewSampler(account.SamplerOptions{
+		Ring: d.ring, Log: d.log.Named("sampler"), MaxOpen: raiseFileLimit(), SlotDone: done, Beat: d.sampling.beat,
+		Alarm: d.alarm, CPU: &d.costs.sampler,
+	})
 	d.service = account.NewService(account.ServiceOptions{Ring: d.ring, Writer: d.writer})
 	return nil
 }
@@ -184,6 +208,7 @@ func (d *daemon) tasks() []task {
 		{"sampler", d.sampler.Run},
 		{"api", d.serve},
 		{"service manager", d.notifier.run},
+		{"memory", d.giveBack},
 	}
 	if len(d.config.GetCgroupPidFile) > 0 {
 		tasks = append(tasks, task{"pid file command", d.askPidFiles})
@@ -199,6 +224,7 @@ func (d *daemon) tasks() []task {
 
 func (d *daemon) run(ctx context.Context) error {
 	defer d.reconciler.Close()
+	defer func() { _ = d.alarm.Close() }()
 	if err := publishRoot(d.config, d.root); err != nil {
 		d.log.Warn("cgroup_root not published, so that other commands have to guess it", zap.Error(err))
 	}
@@ -262,6 +288,10 @@ func (d *daemon) published(s *reconcile.Snapshot) {
 	old := d.snapshot.Swap(s)
 	if s.Changed {
 		d.sampler.SetTarget(target(s, d.root, d.config.AccountExtra))
+		select {
+		case d.changed <- struct{}{}:
+		default:
+		}
 	}
 	d.agent.tell()
 	if s.Pass.Full {
@@ -313,7 +343,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	s := &wsapi.Server{
 		Listener: d.listener, Log: d.log.Named("api"), Hostnames: hostnames(), AllowedHosts: d.config.AllowedHosts,
 		Ready: d.ready, Status: func() any { return d.status() },
-		Metrics: metrics, Commands: d.commands(),
+		Metrics: metrics, Commands: measured(d.commands(), &d.costs.server),
 	}
 	return s.Run(ctx)
 }

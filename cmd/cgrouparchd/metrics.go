@@ -22,6 +22,7 @@ func (d *daemon) metricsState() metrics.State {
 	s := metrics.State{
 		SourceConnected: source.State == zkconf.StateConnected, VersionSeen: v.Seen, VersionInForce: v.InForce, Rejected: v.Rejected != nil,
 		PidFiles: pidFileStates(d.pidFiles.Files()), Slot: sampler.LastSlot, MissedSlots: sampler.MissedSlots,
+		TaskCPU: d.costs.parts(),
 	}
 	for _, k := range d.sampler.OOMKills() {
 		s.OOMKills = append(s.OOMKills, metrics.OOMKills{Path: strings.TrimPrefix(k.Cgroup, "/"), Count: k.Count})

@@ -32,7 +32,7 @@ func (a *app) once(ctx context.Context, c *config.Config) error {
 	}
 	files := newPidFiles(c, log)
 	var faults []reconcile.Fault
-	r, err := newReconciler(c, root, log, source, files, nil, nil)
+	r, err := newReconciler(c, root, log, source, files, reconcileHooks{})
 	if err != nil {
 		return failed(err)
 	}

@@ -40,7 +40,7 @@ asked.`,
 				return failed(err)
 			}
 			files := newPidFiles(c, zap.NewNop())
-			r, err := newReconciler(c, root, newLog(c, a.stderr), source, files, nil, nil)
+			r, err := newReconciler(c, root, newLog(c, a.stderr), source, files, reconcileHooks{})
 			if err != nil {
 				return failed(err)
 			}

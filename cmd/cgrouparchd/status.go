@@ -37,6 +37,7 @@ type status struct {
 	Agents *agentsStatus `json:"agents"`
 	// OOMKills are the cgroups in which the kernel killed for want of memory.
 	OOMKills []account.OOMKill `json:"oom_kills"`
+	Cost     costStatus        `json:"cost"`
 	Now      time.Time         `json:"now"`
 }
 
@@ -53,7 +54,7 @@ func (d *daemon) status() *status {
 	s := &status{
 		Version: version, CgroupRoot: d.root, Document: d.control.versions(), HostNotes: []reconcile.Fault{},
 		Members: map[string]map[string][]int{}, PidFiles: orEmpty(d.pidFiles.Files()),
-		PidFileFaults: orEmpty(d.pidFiles.Faults()), Sampler: d.sampler.Status(), OOMKills: orEmpty(d.sampler.OOMKills()), Now: time.Now().UTC(),
+		PidFileFaults: orEmpty(d.pidFiles.Faults()), Sampler: d.sampler.Status(), OOMKills: orEmpty(d.sampler.OOMKills()), Cost: d.costs.status(), Now: time.Now().UTC(),
 	}
 	s.MissedSlots = s.Sampler.MissedSlots
 	source := d.source.Status()

@@ -6,6 +6,8 @@ import (
 	"io"
 	"testing"
 	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/clock"
 )
 
 // busySampler has n cgroups with a number and n with two devices.
@@ -27,26 +29,42 @@ func busySampler(k *fakeKernel, r *Ring, n int) *Sampler {
 	return s
 }
 
-// TestSteadyStateAllocations: a second of sampling, keeping and rendering
-// allocates nothing, however many cgroups there are.
+// TestSteadyStateAllocations: a second of sampling, keeping, handing over to a
+// subscriber and the writer, and rendering allocates nothing, however many cgroups
+// there are, and whether their numbers change or not.
 func TestSteadyStateAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	r := NewRing(10)
-	s := busySampler(newFakeKernel(), r, 100)
+	k := newFakeKernel()
+	var meter clock.Meter
+	s := busySampler(k, r, 100)
+	sub := r.subscribe(1)
+	defer sub.Close()
+	w := &Writer{ring: r, expire: time.Hour, batch: maxBatch}
+	w.encode = func() { w.sets = w.collect() }
 	now := time.Unix(1700000000, 0)
-	var snap snapshot
 	var text []byte
+	numbers := [2]string{"192790540163\n", "192790999999\n"}
 	second := func() {
 		now = now.Add(time.Second)
-		s.tick(now)
-		if !r.load(now.Unix(), &snap) {
-			t.Fatal("no slot")
+		for _, c := range k.dirs {
+			c.files[numberFile] = numbers[now.Unix()%2]
 		}
-		text = snap.layout.full.append(text[:0], snap.words, snap.extra)
+		meter.Measure(func() { s.tick(now) })
+		<-sub.Wake()
+		if slot, ok := sub.Next(); !ok || slot.Number != now.Unix() {
+			t.Fatalf("slot %v, %v", slot, ok)
+		}
+		meter.Measure(w.encode)
+		if len(w.sets) != 1 || w.sets[0].slot != now.Unix() {
+			t.Fatalf("handed over: %v", w.sets)
+		}
+		w.cursor++
+		text = w.buf
 	}
-	for range 25 { // until every buffer of the ring exists
+	for range 200 { // until every buffer exists
 		second()
 	}
 	if n := testing.AllocsPerRun(200, second); n != 0 {

@@ -72,8 +72,8 @@ func BenchmarkRender(b *testing.B) {
 	var buf []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		r.load(1700000100, &snap)
-		buf = snap.layout.full.append(buf[:0], snap.words, snap.extra)
+		r.load(1700000100, Filter{}, &snap)
+		buf = snap.layout.full.append(buf[:0], snap.words, snap.extra())
 	}
 	b.SetBytes(int64(len(buf)))
 	b.ReportMetric(float64(8*len(snap.words)), "B/slot-kept")
@@ -93,7 +93,7 @@ func BenchmarkShowAccount(b *testing.B) {
 // BenchmarkShowAccountOne answers five minutes of one cgroup.
 func BenchmarkShowAccountOne(b *testing.B) {
 	_, svc := benchmarkHistory(b, 1000)
-	q := Query{Start: 0, End: 1e12, Filter: Filter{"cpu", "test_cgroup_500"}}
+	q := Query{Start: 0, End: 1e12, View: View{Filter: Filter{"cpu", "test_cgroup_500"}}}
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := svc.WriteSlots(context.Background(), q, io.Discard); err != nil {

@@ -6,10 +6,11 @@
 //   - [Sampler] owns every kept file descriptor. A [Target] is compiled into
 //     directories with open files; at the start of second n their numbers become
 //     slot n.
-//   - [Ring] holds the slots as bare numbers beside the layout they belong to.
+//   - [Ring] holds the slots as numbers, packed, beside the layout they belong to.
 //     They become JSON when somebody asks.
 //   - [Writer] copies each slot to Redis with what remains of its expiry, on its
 //     own schedule: the sampler never waits for it.
+//   - A [Subscription] tells of new slots; rates are made where the numbers are.
 //   - [Service] answers show_account from the ring, and after a restart from
 //     Redis for what is older.
 package account

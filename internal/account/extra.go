@@ -15,7 +15,7 @@ const extraTime = 10
 type extraReader struct {
 	places []extraSource
 	words  int
-	last   []uint64 // what the slots since slot share; nil: nothing read yet
+	last   []uint64 // as read for slot; nil: nothing read yet
 	slot   int64
 }
 
@@ -42,13 +42,17 @@ func (r *extraReader) place(extras []cgfs.ExtraSource, dir string) (places []ext
 }
 
 // read returns the words for a slot: anew in the first slot of each ten seconds,
-// and of each layout, else those before. Nobody may change them. What cannot be
-// read has an empty bitmap: a cgroup without the file is no fault.
+// and of each layout, else those before. They are valid until the next call. What
+// cannot be read has an empty bitmap: a cgroup without the file is no fault.
 func (r *extraReader) read(m *meters, slot int64) []uint64 {
 	if r.words == 0 || r.last != nil && slot/extraTime == r.slot/extraTime {
 		return r.last
 	}
-	words := make([]uint64, r.words)
+	if r.last == nil {
+		r.last = make([]uint64, r.words)
+	}
+	words := r.last
+	clear(words)
 	for i := range r.places {
 		p := &r.places[i]
 		data, err := m.once(p.Hierarchy, p.File, p.dir)
@@ -58,7 +62,7 @@ func (r *extraReader) read(m *meters, slot int64) []uint64 {
 		values := words[p.at+1 : p.at+1+len(p.Fields)]
 		words[p.at], _ = p.Parse(data, values) // 0 with an error
 	}
-	r.last, r.slot = words, slot
+	r.slot = slot
 	return words
 }
 

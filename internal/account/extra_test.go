@@ -142,7 +142,8 @@ func TestExtraSteadyState(t *testing.T) {
 		words, _, _ := s.sample()
 		extra := s.extras.read(&s.meters, slot%extraTime)
 		text = s.layout.full.append(text[:0], words, extra)
-		s.spare, _ = r.appendSlot(slot, s.layout, words, extra)
+		copy(words[s.layout.words():], extra)
+		s.spare, _ = r.appendSlot(slot, time.Now(), s.layout, words)
 		s.lookForKills(false)
 	}
 	for range 10 {
@@ -198,7 +199,7 @@ func TestExtraIsSortedJSON(t *testing.T) {
 				want[p.extra.Key] = member
 			}
 		}
-		l := newLayout([]*node{n}, numbers)
+		l := newLayout([]*node{n}, numbers, extras.words)
 		got := string(l.full.append(nil, words, extra))
 		if diff := cmp.Diff(encode(t, map[string]any{name: map[string]any{"value": want}}), got); diff != "" {
 			t.Fatalf("slot (-want +got):\n%s", diff)

@@ -162,10 +162,10 @@ func subsystemOf(name string, usage cgfs.Usage, paths ...string) Subsystem {
 // slotText renders a slot, "" if it is not held.
 func slotText(r *Ring, slot int64) string {
 	var s snapshot
-	if !r.load(slot, &s) {
+	if !r.load(slot, Filter{}, &s) {
 		return ""
 	}
-	return string(s.layout.full.append(nil, s.words, s.extra))
+	return string(s.layout.full.append(nil, s.words, s.extra()))
 }
 
 // sampleText samples once, beside the clock.

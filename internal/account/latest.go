@@ -26,7 +26,7 @@ type DeviceReading struct {
 func (r *Ring) Latest() (slot int64, readings []Reading) {
 	slot, ok := r.Newest()
 	var s snapshot
-	if !ok || !r.load(slot, &s) {
+	if !ok || !r.load(slot, Filter{}, &s) {
 		return 0, nil
 	}
 	for _, root := range s.layout.roots {

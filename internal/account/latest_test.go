@@ -2,6 +2,7 @@ package account
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -22,8 +23,8 @@ func TestLatest(t *testing.T) {
 	if slot, got := r.Latest(); slot != 0 || got != nil {
 		t.Errorf("of an empty history: %d, %v", slot, got)
 	}
-	r.appendSlot(41, l, make([]uint64, l.words()), nil)
-	r.appendSlot(42, l, words, nil)
+	r.appendSlot(41, time.Now(), l, make([]uint64, l.words()))
+	r.appendSlot(42, time.Now(), l, words)
 	slot, got := r.Latest()
 	want := []Reading{
 		{Subsystem: "blkio", Devices: []DeviceReading{{"8:0", 1, 2}}},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 )
@@ -14,12 +15,22 @@ import (
 //
 // A slot's words are its numbers followed by a bitmap of those that could be
 // read. A device has two numbers, and the bit of the first counts for both.
-// The optional members have words of their own, see extras.
+// Behind them are the words of the optional members, see [extraReader].
 type layout struct {
 	roots   []*node // one per subsystem, in the order of the output
 	numbers int
+	extras  int // words of the optional members
 	full    *program
+	// gauges and pairs are bitmaps of the numbers that do not only grow, and of
+	// the first of each device's two.
+	gauges, pairs []uint64
+
+	mu    sync.Mutex
+	views map[Filter]*program
 }
+
+// maxViews bounds what clients can make a layout keep.
+const maxViews = 256
 
 // node is one cgroup of a layout.
 type node struct {
@@ -30,22 +41,69 @@ type node struct {
 
 	kind    cgfs.UsageKind
 	key     string   // the member of a cgfs.UsageNumber
+	gauge   bool     // its number is no counter
 	first   int      // place of the first number
 	devices []string // of a cgfs.UsageDevices: "8:0", sorted, two numbers each
 	extras  []extraPlace
 }
 
 // newLayout numbers nothing: the nodes come with their places.
-func newLayout(roots []*node, numbers int) *layout {
-	l := &layout{roots: roots, numbers: numbers}
+func newLayout(roots []*node, numbers, extras int) *layout {
+	l := &layout{roots: roots, numbers: numbers, extras: extras}
+	l.gauges, l.pairs = make([]uint64, (numbers+63)/64), make([]uint64, (numbers+63)/64)
+	for _, r := range roots {
+		r.walk(l.describe)
+	}
 	l.full = l.program(Filter{})
 	return l
 }
 
-// words is the length of a slot.
+// describe notes what kind of numbers n has.
+func (l *layout) describe(n *node) {
+	if n.gauge && n.hasNumber() {
+		setBit(l.gauges, 0, n.first)
+	}
+	for j := range n.devices {
+		setBit(l.pairs, 0, n.first+2*j)
+	}
+}
+
+func (n *node) hasNumber() bool { return n.kind == cgfs.UsageNumber }
+
+// walk calls f for n and everything below it.
+func (n *node) walk(f func(*node)) {
+	f(n)
+	for _, child := range n.sub {
+		child.walk(f)
+	}
+}
+
+// view is the program of a filter. Those asked for are kept: clients ask for the
+// same again each second.
+func (l *layout) view(f Filter) *program {
+	if f == (Filter{}) {
+		return l.full
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.views[f]
+	if p == nil {
+		if l.views == nil || len(l.views) >= maxViews {
+			l.views = map[Filter]*program{}
+		}
+		p = l.program(f)
+		l.views[f] = p
+	}
+	return p
+}
+
+// words is the length of a slot without the optional members, total with them.
 func (l *layout) words() int { return l.numbers + (l.numbers+63)/64 }
+func (l *layout) total() int { return l.words() + l.extras }
 
 func setBit(words []uint64, numbers, i int) { words[numbers+i/64] |= 1 << (i % 64) }
+
+func clearBit(words []uint64, numbers, i int) { words[numbers+i/64] &^= 1 << (i % 64) }
 
 func hasBit(words []uint64, numbers, i int) bool {
 	return words[numbers+i/64]&(1<<(i%64)) != 0
@@ -58,6 +116,8 @@ type program struct {
 	steps   []step
 	tail    string
 	max     int // no slot is longer, in bytes
+	// need is a bitmap of the groups of words that it shows something of; nil: all.
+	need []uint64
 }
 
 // step is the text up to one value and the members that may stand in it.
@@ -122,30 +182,61 @@ func (s *step) appendDevices(dst []byte, words []uint64, numbers int) []byte {
 // program compiles the part of the layout that f selects.
 func (l *layout) program(f Filter) *program {
 	b := builder{selected: f.selection(l.roots)}
+	b.filtered = b.selected != nil
 	b.text.WriteByte('{')
 	b.list(l.roots)
 	b.text.WriteByte('}')
 	p := &program{numbers: l.numbers, steps: b.steps, tail: b.text.String()}
 	p.max = len(p.tail)
-	for _, s := range p.steps {
-		p.max += len(s.text)
-		for _, m := range s.members {
-			p.max += len(m) + maxDigits
-			if s.devices {
-				p.max += len(writeMember) + maxDigits + len("},")
-			}
-		}
-		for i := range s.extras {
-			p.max += s.extras[i].max()
+	for i := range p.steps {
+		p.max += p.steps[i].max()
+	}
+	if b.filtered {
+		p.need = make([]uint64, (l.total()+groupWords*64-1)/(groupWords*64))
+		for i := range p.steps {
+			p.steps[i].markNeed(p.need, l)
 		}
 	}
 	return p
+}
+
+// max is the longest that s can become, in bytes.
+func (s *step) max() int {
+	n := len(s.text)
+	for _, m := range s.members {
+		n += len(m) + maxDigits
+		if s.devices {
+			n += len(writeMember) + maxDigits + len("},")
+		}
+	}
+	for i := range s.extras {
+		n += s.extras[i].max()
+	}
+	return n
+}
+
+// markNeed sets the bits of the groups of words that s shows.
+func (s *step) markNeed(need []uint64, l *layout) {
+	width := len(s.members)
+	if s.devices {
+		width *= 2
+	}
+	for i := s.first; i < s.first+width; i++ {
+		setBit(need, 0, i/groupWords)
+		setBit(need, 0, (l.numbers+i/64)/groupWords)
+	}
+	for _, e := range s.extras {
+		for i := range 1 + len(e.fields) {
+			setBit(need, 0, (l.words()+e.at+i)/groupWords)
+		}
+	}
 }
 
 type builder struct {
 	text     bytes.Buffer
 	steps    []step
 	selected map[*node]choice // nil: everything
+	filtered bool
 }
 
 // list writes `"name":{...},...` for the selected nodes.

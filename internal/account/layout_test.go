@@ -66,7 +66,7 @@ func build(roots []tree) (*layout, []uint64) {
 	for _, t := range roots {
 		nodes = append(nodes, node1(t, ""))
 	}
-	l := newLayout(nodes, next)
+	l := newLayout(nodes, next, 0)
 	words := make([]uint64, l.words())
 	for _, f := range set {
 		f(words, l.numbers)

@@ -8,11 +8,18 @@ import (
 	"strconv"
 )
 
-// Query selects slots, both ends included, and a part of each. A reversed range
-// selects none.
+// View is what is shown of a slot.
+type View struct {
+	Filter
+	// Rate shows counters per second instead, see [Service.AppendSlot].
+	Rate bool
+}
+
+// Query selects slots, both ends included, and what is shown of each. A reversed
+// range selects none.
 type Query struct {
 	Start, End int64
-	Filter
+	View
 }
 
 // ErrArguments: the arguments of show_account are not what they should be.
@@ -25,14 +32,11 @@ const defaultSlots = 10
 // defaultEnd is the end_slot of a query that names none. Every error is an
 // [ErrArguments]. Members that are not known are ignored, as they always were.
 func ParseArgs(args json.RawMessage, defaultEnd int64) (Query, error) {
-	var members map[string]json.RawMessage
-	if len(args) > 0 {
-		if err := json.Unmarshal(args, &members); err != nil {
-			return Query{}, fmt.Errorf("%w: args: not an object", ErrArguments)
-		}
+	members, err := arguments(args)
+	if err != nil {
+		return Query{}, err
 	}
 	q := Query{End: defaultEnd}
-	var err error
 	if q.End, err = integer(members, "end_slot", defaultEnd); err != nil {
 		return Query{}, err
 	}
@@ -43,13 +47,41 @@ func ParseArgs(args json.RawMessage, defaultEnd int64) (Query, error) {
 	if q.Start, err = integer(members, "start_slot", startOf(q.End, n)); err != nil {
 		return Query{}, err
 	}
-	if q.Subsystem, err = text(members, "subsystem"); err != nil {
-		return Query{}, err
-	}
-	if q.Cgroup, err = text(members, "cgroup"); err != nil {
+	if q.View, err = view(members); err != nil {
 		return Query{}, err
 	}
 	return q, nil
+}
+
+// ParseView reads the arguments that choose what is shown of a slot, a JSON
+// object or nothing: subsystem, cgroup and rate. Every error is an
+// [ErrArguments]; other members are ignored.
+func ParseView(args json.RawMessage) (View, error) {
+	members, err := arguments(args)
+	if err != nil {
+		return View{}, err
+	}
+	return view(members)
+}
+
+func arguments(args json.RawMessage) (members map[string]json.RawMessage, err error) {
+	if len(args) > 0 && json.Unmarshal(args, &members) != nil {
+		return nil, fmt.Errorf("%w: args: not an object", ErrArguments)
+	}
+	return members, nil
+}
+
+func view(members map[string]json.RawMessage) (v View, err error) {
+	if v.Subsystem, err = text(members, "subsystem"); err != nil {
+		return View{}, err
+	}
+	if v.Cgroup, err = text(members, "cgroup"); err != nil {
+		return View{}, err
+	}
+	if v.Rate, err = boolean(members, "rate"); err != nil {
+		return View{}, err
+	}
+	return v, nil
 }
 
 // startOf is end-n+1 within the range of int64. n slots that reach below it
@@ -102,4 +134,15 @@ func text(members map[string]json.RawMessage, name string) (string, error) {
 		return "", fmt.Errorf("%w: %s: not a string: %.40s", ErrArguments, name, raw)
 	}
 	return *s, nil
+}
+
+func boolean(members map[string]json.RawMessage, name string) (bool, error) {
+	switch raw := string(members[name]); raw {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	default:
+		return false, fmt.Errorf("%w: %s: not true or false: %.40s", ErrArguments, name, raw)
+	}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/cgrouparch/cgrouparch/internal/clock"
 )
 
 // RedisMode says what [RedisOptions.Addrs] lead to.
@@ -52,6 +54,9 @@ type RedisOptions struct {
 	// ID tells this writer from others on the same prefix, for their operators as
 	// well: host and process.
 	ID string
+	// EncoderCPU counts what rendering the slots costs, and CPU, as an estimate,
+	// what sending them does; nil: nothing does.
+	EncoderCPU, CPU *clock.Meter
 	// Log; nil: nothing is logged. The library's own lines, which are global to
 	// the process, go to the log of the newest writer.
 	Log *zap.Logger

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Ring is the history in memory: the slots sampled in the last seconds, as
-// numbers. In steady state it allocates nothing: a new slot takes the buffer of
-// the one that falls out. It may be used by several goroutines; each holds the
-// lock no longer than it takes to copy one slot's numbers.
+// Ring is the history in memory: the slots sampled in the last seconds, the newest
+// two as numbers, the others packed. In steady state it allocates nothing: what is
+// packed goes where the slot that falls out was. It may be used by several
+// goroutines; each holds the lock no longer than it takes to copy one slot.
 //
 // Slots leave in the order in which they were sampled, not by their number, and
 // age by the monotonic clock: a clock that steps back must neither stop the
@@ -19,6 +19,11 @@ type Ring struct {
 	epoch time.Time // of entry.at
 
 	mu      sync.RWMutex
+	log     byteLog
+	most    int64       // bytes that the log may hold
+	trimmed bool        // slots left before their time, for want of room
+	recent  [2][]uint64 // of the newest two slots, by the parity of their sequence number
+	scratch []byte
 	entries []entry // circular, in the order of sampling
 	oldest  int
 	count   int
@@ -26,14 +31,16 @@ type Ring struct {
 	// order is the same sorted by slot: a window that slides over its backing
 	// array.
 	order, backing []slotRef
+	subscribers    map[*Subscription]struct{}
 }
 
 type entry struct {
 	slot   int64
-	at     time.Duration // when sampled, since epoch
+	at     time.Duration // when its sampling began, since epoch
 	layout *layout
-	words  []uint64
-	extra  []uint64 // never changed: the slots of ten seconds share it
+	// The bytes of the log from key to end make the slot: a full one, which is the
+	// change from nothing, and all changes since.
+	key, end uint64
 }
 
 type slotRef struct {
@@ -51,45 +58,85 @@ func bySlot(r slotRef, slot int64) int {
 	return 0
 }
 
-// NewRing makes a history of so many seconds, at least one.
+const (
+	// keyEvery bounds how many changes make one slot.
+	keyEvery = 32
+	// maxHistoryBytes bounds the memory of a history of many seconds. A thousand
+	// cgroups of which a tenth is busy take about 2 kB a second.
+	maxHistoryBytes = 256 << 20
+)
+
+// NewRing makes a history of so many seconds, at least one. When it takes more
+// than 256 MiB the oldest slots leave memory early; Redis still has them.
 func NewRing(seconds int) *Ring {
 	seconds = max(seconds, 1)
 	backing := make([]slotRef, 2*seconds)
 	return &Ring{
 		keep:    time.Duration(seconds) * time.Second,
 		epoch:   time.Now(),
+		most:    maxHistoryBytes,
 		entries: make([]entry, seconds),
 		order:   backing[:0],
 		backing: backing,
 	}
 }
 
-// appendSlot adds a slot. It takes words over and gives back a buffer that is
-// free for the next slot. A slot that is held already is never replaced.
-func (r *Ring) appendSlot(slot int64, l *layout, words, extra []uint64) (spare []uint64, added bool) {
+// appendSlot adds a slot whose sampling began at the time begun. It takes words
+// over and gives back a buffer that is free for the next slot. A slot that is
+// held already is never replaced.
+func (r *Ring) appendSlot(slot int64, begun time.Time, l *layout, words []uint64) (spare []uint64, added bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	at, held := slices.BinarySearchFunc(r.order, slot, bySlot)
-	if held {
+	if _, held := slices.BinarySearchFunc(r.order, slot, bySlot); held {
 		return words, false
 	}
 	if r.count == len(r.entries) {
-		i, _ := slices.BinarySearchFunc(r.order, r.entries[r.oldest].slot, bySlot)
-		r.dropRef(i)
-		if i < at {
-			at--
-		}
-		r.oldest = (r.oldest + 1) % len(r.entries)
-		r.count--
+		r.dropOldest()
+	}
+	e := entry{slot: slot, at: begun.Sub(r.epoch), layout: l}
+	r.pack(&e, words)
+	for r.log.bytes() > r.most && r.count > 0 {
+		r.trimmed = true
+		r.dropOldest()
 	}
 	pos := (r.oldest + r.count) % len(r.entries)
-	e := &r.entries[pos]
-	spare = e.words
-	*e = entry{slot: slot, at: time.Since(r.epoch), layout: l, words: words, extra: extra}
+	r.entries[pos] = e
+	spare, r.recent[r.next%2] = r.recent[r.next%2], words
 	r.count++
 	r.next++
+	at, _ := slices.BinarySearchFunc(r.order, slot, bySlot)
 	r.insertRef(at, slotRef{slot, pos})
+	r.notify()
 	return spare, true
+}
+
+// pack puts a slot's words into the log, as their change from the slot before if
+// that has the same layout.
+func (r *Ring) pack(e *entry, words []uint64) {
+	var before []uint64
+	e.key = r.log.end
+	if r.count > 0 && r.next%keyEvery != 0 {
+		if last := r.entry(r.next - 1); last.layout == e.layout {
+			before, e.key = r.recent[(r.next-1)%2], last.key
+		}
+	}
+	r.scratch = appendChange(r.scratch[:0], before, words)
+	r.log.append(r.scratch)
+	e.end = r.log.end
+}
+
+// dropOldest removes the slot that was sampled first, and the part of the log that
+// no other slot needs.
+func (r *Ring) dropOldest() {
+	e := &r.entries[r.oldest]
+	i, _ := slices.BinarySearchFunc(r.order, e.slot, bySlot)
+	r.dropRef(i)
+	e.layout = nil
+	r.oldest = (r.oldest + 1) % len(r.entries)
+	r.count--
+	if r.count > 0 {
+		r.log.trim(r.entries[r.oldest].key)
+	}
 }
 
 // dropRef removes order[i]; nearly always that is the first.
@@ -177,51 +224,34 @@ func (r *Ring) Newest() (slot int64, ok bool) {
 	return r.entries[(r.oldest+r.count-1)%len(r.entries)].slot, true
 }
 
-// full says whether the history reaches back as far as it ever will.
-func (r *Ring) full() bool { return time.Since(r.epoch) >= r.keep }
-
-// snapshot is a private copy of one slot, to be rendered without the lock.
-type snapshot struct {
-	slot   int64
-	age    time.Duration
-	layout *layout
-	words  []uint64
-	extra  []uint64
-}
-
-func (s *snapshot) take(e *entry, now time.Duration) {
-	s.slot, s.age, s.layout, s.extra = e.slot, now-e.at, e.layout, e.extra
-	s.words = append(s.words[:0], e.words...)
-}
-
-// load copies a slot, if it is still there.
-func (r *Ring) load(slot int64, s *snapshot) bool {
+// full says whether the history reaches back as far as anybody asks.
+func (r *Ring) full() bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	return time.Since(r.epoch) >= r.keep && !r.trimmed
+}
+
+// entry is the one with a sequence number that is held.
+func (r *Ring) entry(seq uint64) *entry {
+	return &r.entries[(r.oldest+int(seq-r.firstSeq()))%len(r.entries)]
+}
+
+// firstSeq is the sequence number of the oldest slot held.
+func (r *Ring) firstSeq() uint64 { return r.next - uint64(r.count) }
+
+// find returns the sequence number of a slot. The lock is held.
+func (r *Ring) find(slot int64) (seq uint64, held bool) {
 	i, held := slices.BinarySearchFunc(r.order, slot, bySlot)
-	if held {
-		s.take(&r.entries[r.order[i].pos], time.Since(r.epoch))
+	if !held {
+		return 0, false
 	}
-	return held
-}
-
-// loadNext copies the first slot sampled at or after the sequence number seq and
-// returns its own number; ok is false when there is none yet.
-func (r *Ring) loadNext(seq uint64, s *snapshot) (at uint64, ok bool) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	first := r.next - uint64(r.count)
-	seq = max(seq, first)
-	if seq >= r.next {
-		return seq, false
-	}
-	s.take(&r.entries[(r.oldest+int(seq-first))%len(r.entries)], time.Since(r.epoch))
-	return seq, true
+	back := (r.order[i].pos - r.oldest + len(r.entries)) % len(r.entries)
+	return r.firstSeq() + uint64(back), true
 }
 
 // behind counts the slots sampled at or after seq.
 func (r *Ring) behind(seq uint64) int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return int(r.next - min(max(seq, r.next-uint64(r.count)), r.next))
+	return int(r.next - min(max(seq, r.firstSeq()), r.next))
 }

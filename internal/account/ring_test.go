@@ -2,6 +2,7 @@ package account
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -10,6 +11,8 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 )
 
 // numberLayout has one number.
@@ -36,7 +39,7 @@ func TestRingModel(t *testing.T) {
 		slot := int64(100)
 		for n := range uint64(rapid.IntRange(0, 60).Draw(t, "appends")) {
 			slot += rapid.OneOf(rapid.Just(int64(1)), rapid.Int64Range(-12, 12)).Draw(t, "step")
-			_, added := r.appendSlot(slot, numberLayout, number(n), nil)
+			_, added := r.appendSlot(slot, time.Now(), numberLayout, number(n))
 			held := slices.ContainsFunc(model, func(s sampled) bool { return s.slot == slot })
 			if added == held {
 				t.Fatalf("append %d: added %v, held %v", slot, added, held)
@@ -62,7 +65,7 @@ func TestRingModel(t *testing.T) {
 		slots, _ := r.slots(start, end)
 		for _, slot := range slots {
 			var s snapshot
-			if !r.load(slot, &s) {
+			if !r.load(slot, Filter{}, &s) {
 				t.Fatalf("slot %d is listed and not there", slot)
 			}
 			got = append(got, sampled{s.slot, s.words[0]})
@@ -97,9 +100,9 @@ func TestRingModel(t *testing.T) {
 func TestRingExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := NewRing(10)
-		r.appendSlot(1, numberLayout, number(1), nil)
+		r.appendSlot(1, time.Now(), numberLayout, number(1))
 		time.Sleep(4 * time.Second)
-		r.appendSlot(5, numberLayout, number(5), nil)
+		r.appendSlot(5, time.Now(), numberLayout, number(5))
 		time.Sleep(6*time.Second - time.Millisecond)
 		if slots, _ := r.slots(math.MinInt64, math.MaxInt64); !slices.Equal(slots, []int64{1, 5}) {
 			t.Errorf("after 9.999 s: slots %v", slots)
@@ -109,4 +112,84 @@ func TestRingExpires(t *testing.T) {
 			t.Errorf("after 10 s: slots %v", slots)
 		}
 	})
+}
+
+// wideLayout has n cgroups with a number each, below our root.
+func wideLayout(n int) *layout {
+	root := &node{name: "cpu", kind: cgfs.UsageNumber, key: "usage", hasSub: true}
+	for i := range n {
+		name := fmt.Sprintf("c%03d", i)
+		root.sub = append(root.sub, &node{name: name, path: name, kind: cgfs.UsageNumber, key: "usage", first: i + 1})
+	}
+	return newLayout([]*node{root}, n+1, 0)
+}
+
+// TestRingPacks: however slots are packed, whatever is read in whatever order is
+// what was sampled.
+func TestRingPacks(t *testing.T) {
+	layouts := []*layout{wideLayout(150), wideLayout(3)}
+	filters := []Filter{{}, {Cgroup: "c002"}, {Cgroup: "c140"}, {Subsystem: "cpu", Cgroup: "/"}}
+	rapid.Check(t, func(t *rapid.T) {
+		r := NewRing(rapid.IntRange(1, 100).Draw(t, "seconds"))
+		kept := map[uint64][]uint64{}
+		var snaps [2]snapshot
+		var words []uint64
+		var l *layout
+		for seq := range uint64(rapid.IntRange(1, 120).Draw(t, "slots")) {
+			if l == nil || rapid.IntRange(0, 30).Draw(t, "new layout") == 0 {
+				l = layouts[rapid.IntRange(0, 1).Draw(t, "layout")]
+				words = make([]uint64, l.total())
+				for i := range l.numbers {
+					setBit(words, l.numbers, i)
+				}
+			}
+			words = drawChange(t, words)
+			kept[seq] = words
+			r.appendSlot(int64(seq), time.Now(), l, slices.Clone(words))
+			for range rapid.IntRange(0, 3).Draw(t, "loads") {
+				s := &snaps[rapid.IntRange(0, 1).Draw(t, "snapshot")]
+				f := filters[rapid.IntRange(0, len(filters)-1).Draw(t, "filter")]
+				want := rapid.Uint64Range(r.firstSeq(), seq).Draw(t, "seq")
+				if !r.loadSeq(want, f, s) {
+					t.Fatalf("slot %d is not there", want)
+				}
+				p := s.layout.view(f)
+				if diff := gocmp.Diff(string(p.append(nil, kept[want], nil)), string(p.append(nil, s.words, s.extra()))); diff != "" {
+					t.Fatalf("slot %d by %+v (-want +got):\n%s", want, f, diff)
+				}
+			}
+		}
+	})
+}
+
+// TestRingBounded: a long history of much that changes keeps within its memory,
+// and says that there is more than it holds.
+func TestRingBounded(t *testing.T) {
+	r := NewRing(86400)
+	r.keep = 0 // as if the daemon had run for a day
+	r.most = 4 * chunkBytes
+	l := wideLayout(1000)
+	words := make([]uint64, l.total())
+	for slot := range int64(500) {
+		for i := range words {
+			words[i] += 1000
+		}
+		r.appendSlot(slot, time.Now(), l, slices.Clone(words))
+		if r.log.bytes() > r.most+chunkBytes {
+			t.Fatalf("slot %d: %d bytes", slot, r.log.bytes())
+		}
+	}
+	r.keep = time.Hour
+	slots, _ := r.slots(0, 500)
+	if len(slots) < 50 || slots[len(slots)-1] != 499 || slots[0] != 500-int64(len(slots)) {
+		t.Errorf("%d slots, %v", len(slots), slots)
+	}
+	r.keep = 0
+	if r.full() {
+		t.Error("full, though slots were dropped")
+	}
+	var s snapshot
+	if !r.load(slots[0], Filter{}, &s) || s.words[5] != uint64(1000*(slots[0]+1)) {
+		t.Errorf("the oldest slot %d: %d", slots[0], s.words[5])
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+	"github.com/cgrouparch/cgrouparch/internal/clock"
 )
 
 // SamplerOptions configure a [Sampler].
@@ -26,9 +27,23 @@ type SamplerOptions struct {
 	// Beat, if set, is called about once a second on the sampler's goroutine,
 	// whether there is a slot or not: a sign of life. It must not block.
 	Beat func()
+	// Alarm wakes the sampler at the start of each second; nil: a timer of the
+	// runtime, which may be a millisecond late. Run does not close it.
+	Alarm Alarm
+	// CPU counts what sampling costs; nil: nothing does.
+	CPU *clock.Meter
 	// Now is the wall clock; nil: time.Now. For tests: only an injected clock can
 	// be stepped back.
 	Now func() time.Time
+}
+
+// Alarm is what a [clock.Alarm] does.
+type Alarm interface {
+	// Wait blocks until the wall clock shows the time or is stepped (due), or Wake
+	// is called.
+	Wait(until time.Time) (due bool, err error)
+	// Wake ends the present Wait, or the next one. Any goroutine may call it.
+	Wake()
 }
 
 // Sampler reads the usage of every cgroup of its target once a second.
@@ -45,8 +60,9 @@ type Sampler struct {
 	beat     func()
 	now      func() time.Time
 
-	mail atomic.Pointer[Target]
-	wake chan struct{}
+	mail  atomic.Pointer[Target]
+	alarm Alarm
+	cpu   *clock.Meter
 
 	// The rest belongs to Run's goroutine.
 	meters  meters
@@ -93,7 +109,7 @@ const (
 func NewSampler(o SamplerOptions) *Sampler {
 	s := &Sampler{
 		ring: o.Ring, log: o.Log, slotDone: o.SlotDone, beat: o.Beat, now: o.Now,
-		wake:   make(chan struct{}, 1),
+		alarm: o.Alarm, cpu: o.CPU,
 		meters: meters{kernel: realKernel{}, limit: o.MaxOpen},
 	}
 	if s.log == nil {
@@ -101,6 +117,9 @@ func NewSampler(o SamplerOptions) *Sampler {
 	}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if s.alarm == nil {
+		s.alarm = &timerAlarm{now: s.now, wake: make(chan struct{}, 1)}
 	}
 	if s.slotDone == nil {
 		s.slotDone = func() {}
@@ -118,10 +137,7 @@ func NewSampler(o SamplerOptions) *Sampler {
 // wins. Before the first one there are no slots. Any goroutine may call it.
 func (s *Sampler) SetTarget(t *Target) {
 	s.mail.Store(t)
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	s.alarm.Wake()
 }
 
 // Status returns the present state. Any goroutine may call it.
@@ -143,34 +159,41 @@ func (s *Sampler) OOMKills() []OOMKill {
 // Run samples until ctx ends, then closes every file and returns nil.
 func (s *Sampler) Run(ctx context.Context) error {
 	defer s.close()
-	timer := time.NewTimer(untilNextSecond(s.now()))
-	defer timer.Stop()
+	defer context.AfterFunc(ctx, s.alarm.Wake)()
+	adopt := func() { s.adopt(s.mail.Swap(nil)) }
+	second := func() {
+		s.tick(s.now())
+		s.lookForKills(false)
+	}
+	next := nextSecond(s.now())
 	for {
 		s.beat()
-		select {
-		case <-ctx.Done():
+		due, err := s.alarm.Wait(next)
+		switch {
+		case ctx.Err() != nil:
 			return nil
-		case <-s.wake:
-			s.adopt(s.mail.Swap(nil))
-		case <-timer.C:
-			s.tick(s.now())
-			s.lookForKills(false)
-			timer.Reset(s.rest(s.now()))
+		case err != nil:
+			return err
+		case !due:
+			s.cpu.Measure(adopt)
+		default:
+			s.cpu.Measure(second)
+			next = s.following(s.now())
 		}
 	}
 }
 
-// rest is how long to wait for the next tick: not at all when a second began
-// during the last one and can still be sampled in time.
-func (s *Sampler) rest(now time.Time) time.Duration {
+// following is when the next tick is: at once when a second began during the last
+// one and can still be sampled in time.
+func (s *Sampler) following(now time.Time) time.Time {
 	if s.due(now) {
-		return 0
+		return now
 	}
-	return untilNextSecond(now)
+	return nextSecond(now)
 }
 
-func untilNextSecond(now time.Time) time.Duration {
-	return time.Second - time.Duration(now.Nanosecond())
+func nextSecond(now time.Time) time.Time {
+	return now.Add(time.Second - time.Duration(now.Nanosecond()))
 }
 
 // due says whether the second that now is in can and should be sampled. The
@@ -237,9 +260,9 @@ func (s *Sampler) tick(now time.Time) {
 		return
 	}
 	words, unread, reason := s.sample()
-	extra := s.extras.read(&s.meters, slot)
+	copy(words[s.layout.words():], s.extras.read(&s.meters, slot))
 	var added bool
-	s.spare, added = s.ring.appendSlot(slot, s.layout, words, extra)
+	s.spare, added = s.ring.appendSlot(slot, s.lastAt, s.layout, words)
 	if !added {
 		return
 	}
@@ -287,7 +310,7 @@ func (s *Sampler) sample() (words []uint64, unread int, reason error) {
 }
 
 func (s *Sampler) emit() (words []uint64, ok bool) {
-	n := s.layout.words()
+	n := s.layout.total()
 	if cap(s.spare) < n {
 		s.spare = make([]uint64, n)
 	}
@@ -308,7 +331,7 @@ func (s *Sampler) relayout() {
 	for i, sub := range s.subs {
 		roots[i] = sub.layoutNode(&sub.root, sub.name, "", &next, &s.extras)
 	}
-	s.layout = newLayout(roots, next)
+	s.layout = newLayout(roots, next, s.extras.words)
 }
 
 func (s *Sampler) publish(slot int64, missed uint64, unread int, late time.Duration, reason error) {

@@ -15,17 +15,17 @@ import (
 )
 
 // clock is a wall clock that can be stepped while the monotonic one goes on.
-type clock struct{ offset atomic.Int64 }
+type wallClock struct{ offset atomic.Int64 }
 
-func (c *clock) step(d time.Duration) { c.offset.Add(int64(d)) }
+func (c *wallClock) step(d time.Duration) { c.offset.Add(int64(d)) }
 
-func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.offset.Load())).Round(0) }
+func (c *wallClock) now() time.Time { return time.Now().Add(time.Duration(c.offset.Load())).Round(0) }
 
 // timed runs a sampler of one cgroup whose number is the bubble's own time in
 // milliseconds, so that a slot's value says when it was sampled.
 type timed struct {
 	*Sampler
-	clock  clock
+	clock  wallClock
 	ring   *Ring
 	kernel *fakeKernel
 	log    bytes.Buffer
@@ -72,7 +72,7 @@ func (s *timed) slots() string {
 	slots, _ := s.ring.slots(math.MinInt64, math.MaxInt64)
 	for _, slot := range slots {
 		var snap snapshot
-		s.ring.load(slot, &snap)
+		s.ring.load(slot, Filter{}, &snap)
 		fmt.Fprintf(&b, "%d@%d ", slot-s.start.Unix(), snap.words[0])
 	}
 	return string(bytes.TrimSpace(b.Bytes()))

@@ -38,8 +38,9 @@ type Service struct {
 
 // scratch is what one answer needs; it is kept for the next one.
 type scratch struct {
-	snapshot
-	buf []byte
+	slot, before snapshot
+	rates        []uint64
+	buf          []byte
 }
 
 const (
@@ -91,12 +92,11 @@ func (s *Service) Query(args json.RawMessage) (Query, error) {
 // that exist. [ErrBusy] comes before anything was written.
 func (s *Service) WriteSlots(ctx context.Context, q Query, w io.Writer) error {
 	slots, layouts := s.ring.slots(q.Start, q.End)
-	programs := compilePrograms(layouts, q.Filter)
-	need := int64(flushAt)
-	for _, p := range programs {
-		need = max(need, flushAt+int64(p.max))
+	largest := 0
+	for _, l := range layouts {
+		largest = max(largest, l.view(q.Filter).max)
 	}
-	grant, ok := s.budget.take(need)
+	grant, ok := s.budget.take(int64(flushAt + largest))
 	if !ok {
 		return fmt.Errorf("show_account: %w", ErrBusy)
 	}
@@ -114,17 +114,21 @@ func (s *Service) WriteSlots(ctx context.Context, q Query, w io.Writer) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if !s.ring.load(slot, &sc.snapshot) {
+		if !s.ring.load(slot, q.Filter, &sc.slot) {
 			continue // it has just fallen out
 		}
-		p := programs[sc.layout]
-		if p == nil {
+		words, ok := sc.numbers(s.ring, q.Rate)
+		if !ok {
+			continue
+		}
+		p := sc.slot.layout.view(q.Filter)
+		if p.max > largest {
 			// Replaced since: only possible when the slot was sampled again after
 			// a step back of the clock, at least a whole history later.
 			continue
 		}
 		out.key(slot)
-		out.buf = p.append(out.buf, sc.words, sc.extra)
+		out.buf = p.append(out.buf, words, sc.slot.extra())
 		if err := out.flush(flushAt); err != nil {
 			return err
 		}
@@ -133,25 +137,49 @@ func (s *Service) WriteSlots(ctx context.Context, q Query, w io.Writer) error {
 	return out.flush(0)
 }
 
-func compilePrograms(layouts []*layout, f Filter) map[*layout]*program {
-	programs := make(map[*layout]*program, len(layouts))
-	for _, l := range layouts {
-		switch {
-		case programs[l] != nil:
-		case f == Filter{}:
-			programs[l] = l.full
-		default:
-			programs[l] = l.program(f)
-		}
+// AppendSlot appends the message about one slot to dst: an object with that slot,
+// as show_account shows it. ok is false, and nothing is appended, when the slot
+// has left memory.
+//
+// With v.Rate counters are shown per second since the slot sampled before, by the
+// time that passed between the two: usage of the CPU in nanoseconds a second, I/O
+// in bytes a second. Gauges and the optional members stay as they are; a number
+// that was not there before, or fell, is left out. The first slot of the history
+// has no rates: ok is false.
+func (s *Service) AppendSlot(dst []byte, slot Slot, v View) (message []byte, ok bool) {
+	sc := s.scratch.Get().(*scratch)
+	defer s.scratch.Put(sc)
+	if !s.ring.loadSeq(slot.seq, v.Filter, &sc.slot) {
+		return dst, false
 	}
-	return programs
+	words, ok := sc.numbers(s.ring, v.Rate)
+	if !ok {
+		return dst, false
+	}
+	out := answer{buf: append(dst, '{')}
+	out.key(slot.Number)
+	out.buf = sc.slot.layout.view(v.Filter).append(out.buf, words, sc.slot.extra())
+	return append(out.buf, '}'), true
+}
+
+// numbers are those of the loaded slot, or its rates; ok is false when the slot
+// before it is not held, which rates need.
+func (sc *scratch) numbers(r *Ring, rate bool) (words []uint64, ok bool) {
+	if !rate {
+		return sc.slot.words, true
+	}
+	if sc.slot.seq == 0 || !r.loadSeq(sc.slot.seq-1, sc.slot.filter, &sc.before) {
+		return nil, false
+	}
+	sc.rates = sc.slot.rates(sc.rates[:0], &sc.before)
+	return sc.rates, true
 }
 
 // writeOld writes the slots that only Redis has: from before the start of this
 // process, as long as they have not expired. What Redis does not answer in time
 // is left out.
 func (s *Service) writeOld(ctx context.Context, q Query, out *answer, grant *grant) error {
-	if s.writer == nil || s.ring.full() {
+	if s.writer == nil || s.ring.full() || q.Rate {
 		return nil
 	}
 	now := s.now().Unix()

@@ -19,7 +19,7 @@ import (
 func historyOf(seconds int, slots ...int64) *Ring {
 	r := NewRing(seconds)
 	for _, s := range slots {
-		r.appendSlot(s, numberLayout, number(uint64(s)), nil)
+		r.appendSlot(s, time.Now(), numberLayout, number(uint64(s)))
 	}
 	return r
 }
@@ -83,9 +83,9 @@ func TestShowAccountManyLayouts(t *testing.T) {
 	r := NewRing(10)
 	la, wa := build([]tree{usage("cpu", 1, usage("a", 2))})
 	lb, wb := build([]tree{usage("cpu", 3, usage("b", 4))})
-	r.appendSlot(1, la, wa, nil)
-	r.appendSlot(2, lb, wb, nil)
-	r.appendSlot(3, la, bytesClone(wa), nil)
+	r.appendSlot(1, time.Now(), la, wa)
+	r.appendSlot(2, time.Now(), lb, wb)
+	r.appendSlot(3, time.Now(), la, bytesClone(wa))
 	s := NewService(ServiceOptions{Ring: r, Now: at(3)})
 	want := `{"1":{"cpu":{"sub_cgroup":{"a":{"value":{"usage":2}}}}},"2":{},"3":{"cpu":{"sub_cgroup":{"a":{"value":{"usage":2}}}}}}`
 	if diff := cmp.Diff(want, ask(t, s, `{"cgroup":"a"}`)); diff != "" {

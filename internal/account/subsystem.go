@@ -233,7 +233,7 @@ func (d *directory) emitDevices(totals []count, words []uint64, numbers int) boo
 func (s *subsystem) layoutNode(c *Cgroup, name, path string, next *int, extras *extraReader) *node {
 	n := &node{name: name, path: path, hasSub: c.HasSub, first: *next, extras: extras.place(s.extras, c.Dir)}
 	if i, ok := s.index[c.Dir]; ok {
-		n.kind, n.key = s.usage.Kind, s.usage.Key
+		n.kind, n.key, n.gauge = s.usage.Kind, s.usage.Key, s.usage.Gauge
 		d := &s.dirs[i]
 		d.first = *next
 		if s.table == nil {

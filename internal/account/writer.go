@@ -10,6 +10,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
+
+	"github.com/cgrouparch/cgrouparch/internal/clock"
 )
 
 // Writer copies the slots of a [Ring] to Redis, one SET with EX each.
@@ -27,6 +29,8 @@ type Writer struct {
 	log     *zap.Logger
 	cluster bool
 
+	encoderCPU, cpu *clock.Meter
+
 	writes  redis.UniversalClient
 	queries redis.UniversalClient // apart, so that queries cannot hold up writes
 	wake    chan struct{}
@@ -37,7 +41,9 @@ type Writer struct {
 	down    bool   // the last command got no answer
 	leaseAt time.Time
 	buf     []byte
+	sets    []slotSet
 	snap    snapshot
+	encode  func() // collects the next batch into sets
 
 	mu     sync.Mutex
 	status RedisStatus
@@ -65,9 +71,11 @@ type RedisStatus struct {
 const (
 	maxBatch      = 32
 	maxBatchBytes = 4 << 20
-	// idle is how long the writer rests when no slot wakes it, and between two
+	// idle is how long the writer rests when no slot wakes it, longer than a second
+	// so that it is not woken twice in each; retry is the time between two
 	// attempts while Redis is away.
-	idle = time.Second
+	idle  = 3 * time.Second
+	retry = time.Second
 	// finishTime leaves room within the 5 s that a clean stop may take.
 	finishTime = 2 * time.Second
 )
@@ -93,13 +101,16 @@ func NewWriter(o RedisOptions, ring *Ring) (*Writer, error) {
 	if err != nil {
 		return nil, errors.Join(err, writes.Close())
 	}
-	return &Writer{
+	w := &Writer{
+		encoderCPU: o.EncoderCPU, cpu: o.CPU,
 		ring: ring, prefix: o.Prefix, account: o.Prefix + "/account/", expire: o.Expire, id: o.ID,
 		log: o.Log, cluster: o.Mode == RedisCluster,
 		writes: writes, queries: queries,
 		wake: make(chan struct{}, 1), batch: maxBatch,
 		status: RedisStatus{Address: o.address(), Prefix: o.Prefix},
-	}, nil
+	}
+	w.encode = func() { w.sets = w.collect() }
+	return w, nil
 }
 
 // Wake says that there is a new slot. It never blocks.
@@ -125,11 +136,11 @@ func (w *Writer) Run(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		w.round(ctx)
-		timer.Reset(idle)
-		wake := w.wake
+		wake, rest := w.wake, idle
 		if w.down {
-			wake = nil // a new slot is no reason to try again sooner
+			wake, rest = nil, retry // a new slot is no reason to try again sooner
 		}
+		timer.Reset(rest)
 		select {
 		case <-ctx.Done():
 			w.finish()
@@ -224,7 +235,7 @@ func (w *Writer) skipExpired() {
 func (w *Writer) collect() []slotSet {
 	w.skipExpired()
 	w.buf = w.buf[:0]
-	var sets []slotSet
+	sets := w.sets[:0]
 	for seq := w.cursor; len(sets) < w.batch && len(w.buf) < maxBatchBytes; seq++ {
 		at, ok := w.ring.loadNext(seq, &w.snap)
 		if !ok {
@@ -232,7 +243,7 @@ func (w *Writer) collect() []slotSet {
 		}
 		seq = at
 		from := len(w.buf)
-		w.buf = w.snap.layout.full.append(w.buf, w.snap.words, w.snap.extra)
+		w.buf = w.snap.layout.full.append(w.buf, w.snap.words, w.snap.extra())
 		sets = append(sets, slotSet{at, w.snap.slot, from, len(w.buf), max(w.ttl(), time.Second)})
 	}
 	return sets
@@ -240,18 +251,22 @@ func (w *Writer) collect() []slotSet {
 
 // writeBatch writes the oldest waiting slots and returns how many it tried.
 func (w *Writer) writeBatch() (int, error) {
-	sets := w.collect()
+	w.encoderCPU.Measure(w.encode)
+	sets := w.sets
 	if len(sets) == 0 {
 		return 0, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
 	defer cancel()
 	replies := make([]*redis.StatusCmd, len(sets))
-	_, err := w.writes.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, s := range sets {
-			replies[i] = p.Set(ctx, w.key(s.slot), w.buf[s.from:s.to], s.ttl)
-		}
-		return nil
+	var err error
+	w.cpu.Sample(func() {
+		_, err = w.writes.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i, s := range sets {
+				replies[i] = p.Set(ctx, w.key(s.slot), w.buf[s.from:s.to], s.ttl)
+			}
+			return nil
+		})
 	})
 	// What was confirmed before the first failure is done; what was confirmed
 	// after it is written once more, to the same effect.

@@ -86,7 +86,7 @@ func TestWriter(t *testing.T) {
 	r := historyOf(300, 100, 101)
 	w, stop := runWriter(t, optionsFor(server), r)
 	eventually(t, "two slots", written(w, 2))
-	r.appendSlot(102, numberLayout, number(102), nil)
+	r.appendSlot(102, time.Now(), numberLayout, number(102))
 	w.Wake()
 	eventually(t, "a third one", written(w, 3))
 	for _, slot := range []string{"100", "101", "102"} {
@@ -105,7 +105,7 @@ func TestWriter(t *testing.T) {
 	if diff := cmp.Diff(want, w.Status()); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
 	}
-	r.appendSlot(103, numberLayout, number(103), nil)
+	r.appendSlot(103, time.Now(), numberLayout, number(103))
 	stop()
 	if got := server.Do("GET", "test/account/103"); got == nil {
 		t.Error("the last slot was not written at the stop")
@@ -151,14 +151,14 @@ func TestWriterFrozen(t *testing.T) {
 	const before, during = 5, 80
 	began := make(map[int64]time.Time)
 	for slot := range int64(before) {
-		r.appendSlot(slot, numberLayout, number(uint64(slot)), nil)
+		r.appendSlot(slot, time.Now(), numberLayout, number(uint64(slot)))
 		began[slot] = time.Now()
 		w.Wake()
 	}
 	eventually(t, "the first slots", written(w, before))
 	server.Freeze()
 	for slot := int64(before); slot < before+during; slot++ {
-		r.appendSlot(slot, numberLayout, number(uint64(slot)), nil)
+		r.appendSlot(slot, time.Now(), numberLayout, number(uint64(slot)))
 		began[slot] = time.Now()
 		w.Wake()
 		time.Sleep(50 * time.Millisecond)
@@ -197,7 +197,7 @@ func TestWriterRestarted(t *testing.T) {
 	server.Start()
 	eventually(t, "two slots", written(w, 2))
 	server.Kill()
-	r.appendSlot(3, numberLayout, number(3), nil)
+	r.appendSlot(3, time.Now(), numberLayout, number(3))
 	w.Wake()
 	eventually(t, "another error", func() bool { return w.Status().Error != "" })
 	server.Start()
@@ -216,12 +216,12 @@ func TestWriterExpired(t *testing.T) {
 	o := optionsFor(server)
 	o.Expire = 3 * time.Second
 	w, _ := runWriter(t, o, r)
-	r.appendSlot(0, numberLayout, number(0), nil)
+	r.appendSlot(0, time.Now(), numberLayout, number(0))
 	w.Wake()
 	eventually(t, "a slot", written(w, 1))
 	server.Freeze()
 	for slot := int64(1); slot <= 5; slot++ {
-		r.appendSlot(slot, numberLayout, number(0), nil)
+		r.appendSlot(slot, time.Now(), numberLayout, number(0))
 		time.Sleep(time.Second)
 	}
 	server.Thaw()

@@ -9,8 +9,8 @@ import (
 // Interface Files".
 
 var (
-	memoryUsage        = Usage{Kind: UsageNumber, Key: "usage", Files: []string{"memory.usage_in_bytes"}, ParseNumber: ParseNumber}
-	memoryCurrentUsage = Usage{Kind: UsageNumber, Key: "usage", Files: []string{"memory.current"}, ParseNumber: ParseNumber}
+	memoryUsage        = Usage{Kind: UsageNumber, Key: "usage", Gauge: true, Files: []string{"memory.usage_in_bytes"}, ParseNumber: ParseNumber}
+	memoryCurrentUsage = Usage{Kind: UsageNumber, Key: "usage", Gauge: true, Files: []string{"memory.current"}, ParseNumber: ParseNumber}
 )
 
 const (

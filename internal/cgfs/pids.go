@@ -4,7 +4,7 @@ package cgfs
 // Interface Files". pids.current is the number of tasks in the cgroup and all
 // below it. A hierarchy's root has no such file.
 
-var pidsUsage = Usage{Kind: UsageNumber, Key: "current", Files: []string{"pids.current"}, ParseNumber: ParseNumber}
+var pidsUsage = Usage{Kind: UsageNumber, Key: "current", Gauge: true, Files: []string{"pids.current"}, ParseNumber: ParseNumber}
 
 // maxPIDs is the kernel's PID_MAX_LIMIT on 64 bits.
 const maxPIDs = 4 << 20

@@ -22,6 +22,8 @@ type Usage struct {
 	Kind UsageKind
 	// Key is the member that holds the number of a UsageNumber.
 	Key string
+	// Gauge: the number rises and falls; else it counts since the cgroup was made.
+	Gauge bool
 	// Files are the control files to look for; the first that exists is read.
 	Files []string
 	// ParseNumber reads the file of a UsageNumber.

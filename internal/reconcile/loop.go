@@ -157,7 +157,8 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		now := time.Now()
 		w.full = w.full || r.passes == 0
 		w.place = w.place || retry.due(now) && len(r.refused) > 0
-		s := r.pass(ctx, w)
+		var s *Snapshot
+		r.opt.Measure(func() { s = r.pass(ctx, w) })
 		r.report(s)
 		retry.after(now, s.Pass.Failed > 0 || len(r.refused) > 0 || r.unread > 0)
 		wake.Reset(sooner(time.Now(), retry.at, r.young, r.fights.wake(time.Now())))

@@ -41,6 +41,8 @@ type Config struct {
 	// Beat, if set, is called by Run's goroutine at least once per interval, and
 	// after each step of a pass that changed something: a sign of life.
 	Beat func()
+	// Measure, if set, has to call its argument, a pass: to count what it costs.
+	Measure func(pass func())
 }
 
 // Reconciler makes the host follow the document in force. All of its writes to
@@ -88,6 +90,9 @@ func New(c Config) (*Reconciler, error) {
 	c.Root = strings.Trim(c.Root, "/")
 	if c.Beat == nil {
 		c.Beat = func() {}
+	}
+	if c.Measure == nil {
+		c.Measure = func(pass func()) { pass() }
 	}
 	if c.Interval <= 0 {
 		c.Interval = 30 * time.Second

@@ -51,11 +51,12 @@ func packages(t *testing.T) []pkg {
 func TestImports(t *testing.T) {
 	want := map[string][]string{
 		"cmd/cgrouparchd": {
-			"internal/account", "internal/cgfs", "internal/command", "internal/confdiff", "internal/config", "internal/fleet",
+			"internal/account", "internal/cgfs", "internal/clock", "internal/command", "internal/confdiff", "internal/config", "internal/fleet",
 			"internal/metrics", "internal/pidfiles", "internal/reconcile", "internal/statefile", "internal/top", "internal/wsapi", "internal/zkconf",
 		},
-		"internal/account":    {"internal/cgfs"},
+		"internal/account":    {"internal/cgfs", "internal/clock"},
 		"internal/cgfs":       nil,
+		"internal/clock":      nil,
 		"internal/command":    nil,
 		"internal/confdiff":   {"internal/zkconf"},
 		"internal/config":     {"internal/cgfs"},
@@ -94,7 +95,7 @@ func TestEdges(t *testing.T) {
 		"github.com/go-zookeeper/zk":   {"internal/zkconf", "internal/testserver"},
 		"github.com/redis/go-redis/v9": {"internal/account", "internal/testserver"},
 		"github.com/gorilla/websocket": {"internal/wsapi"},
-		"golang.org/x/sys/unix":        {"internal/cgfs", "internal/pidfiles"},
+		"golang.org/x/sys/unix":        {"internal/cgfs", "internal/clock", "internal/pidfiles"},
 		"github.com/spf13/cobra":       {"cmd/cgrouparchd"},
 		"github.com/BurntSushi/toml":   {"internal/config"},
 		"github.com/fsnotify/fsnotify": {"internal/zkconf", "internal/pidfiles"},

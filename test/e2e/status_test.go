@@ -41,6 +41,7 @@ func TestStatus(t *testing.T) {
 		ZooKeeper   map[string]any              `json:"zookeeper"`
 		Redis       map[string]any              `json:"redis"`
 		Missed      *int                        `json:"missed_slots"`
+		Cost        map[string]float64          `json:"cost"`
 	}
 	if err := json.Unmarshal([]byte(d.status()), &status); err != nil {
 		t.Fatal(err)
@@ -53,6 +54,14 @@ func TestStatus(t *testing.T) {
 	}
 	if len(status.LastPass) == 0 || len(status.ZooKeeper) == 0 || len(status.Redis) == 0 {
 		t.Errorf("last pass, ZooKeeper or Redis: %s", d.status())
+	}
+	for _, part := range []string{"sampler_seconds", "reconciler_seconds", "encoder_seconds"} {
+		if c := status.Cost; c[part] <= 0 || c[part] > c["cpu_seconds"] {
+			t.Errorf("%s: %v", part, c)
+		}
+	}
+	if _, ok := status.Cost["server_seconds"]; !ok {
+		t.Errorf("cost: %v", status.Cost)
 	}
 	if got := status.Members["cpu"]["test_cgroup_b/test_cgroup_b_sub1"]; differ([]int{p.pid()}, got) != nil {
 		t.Errorf("members: %v", status.Members)
