@@ -17,7 +17,7 @@ LINT_VERSION = v2.15.0
 LINT         = bin/golangci-lint-$(LINT_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint bench bench-go demo man deb test-deb install completions clean test-vm test-vm-full vm-kernel
+.PHONY: help build test lint bench bench-peers bench-go demo man deb test-deb install completions clean test-vm test-vm-full vm-kernel
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ BENCH_NICE ?= nice -n -10
 # LONG=1 takes an hour, with ten minutes beside CPU hogs.
 bench: ## what everything costs, as ratios to C programs and bare clients measured in the same run
 	$(BENCH_NICE) go test -count=1 -timeout 2h -run 'TestBench$$' ./test/bench -args -table -rows '$(ROWS)' $(if $(LONG),-long)
+
+bench-peers: ## what other programs and libraries pay for the same
+	cd test/bench/peers && $(BENCH_NICE) go test -count=1 -timeout 1h -run 'TestPeers$$' . -args -table
 
 bench-go: ## Go benchmarks of every package
 	go test -run '^$$' -bench . -benchmem ./...
