@@ -21,7 +21,7 @@ func rssRow(b *bench) {
 	answers := clients.ask("run %d", b.slots)
 	d.sampled(b.slots)
 	var floor, ours []float64
-	for range 5 { // one reading may catch the garbage collector at work
+	for range min(5, b.rounds) { // one reading may catch the garbage collector at work
 		floor = append(floor, b.rss(idle.Process.Pid))
 		ours = append(ours, b.rss(d.pid()))
 		clients.ask("run 1")

@@ -49,7 +49,7 @@ func (b *bench) ticking(paths, active []string, subsystems ...string) *ticking {
 		b.members = append(b.members, busy.end)
 	}
 	k.floor, _ = b.start(b.floor("sample"), b.file("files", files.String()))
-	s := d.sampled(3)
+	s := d.sampled(b.warm)
 	if s.Sampler.Unread > 0 {
 		b.t.Fatalf("%d cgroups cannot be read", s.Sampler.Unread)
 	}

@@ -306,7 +306,7 @@ func (b *bench) idleCost(pid, seconds int) time.Duration {
 func showAccountRow(b *bench) {
 	paths := flat(b.small)
 	d := b.daemon(document(paths, someShare, "cpu", "blkio"), nil)
-	d.sampled(3)
+	d.sampled(b.warm)
 	ask := request(2)
 	answer := d.answer(ask)
 	b.versusHello(d, "show_account nr_slot 2, %d cgroups, %d clients each second", len(paths), ask, answer)
@@ -335,7 +335,7 @@ func compressionRow(b *bench) {
 	measure := fmt.Sprintf("stretch: answers of %d clients with compression", b.many)
 	paths := flat(b.small)
 	d := b.daemon(document(paths, someShare, "cpu", "blkio"), nil)
-	d.sampled(3)
+	d.sampled(b.warm)
 	ask := request(2)
 	if probe, err := dialWebsocket(d.addr, true, ask); err != nil {
 		b.skip(measure, err.Error())
