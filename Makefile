@@ -17,7 +17,7 @@ LINT_VERSION = v2.15.0
 LINT         = bin/golangci-lint-$(LINT_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint bench demo man deb test-deb install completions clean test-vm test-vm-full vm-kernel
+.PHONY: help build test lint bench bench-peers bench-go demo man deb test-deb install completions clean test-vm test-vm-full vm-kernel
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,7 +59,18 @@ $(LINT):
 	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION) && \
 	mv bin/golangci-lint $@; fi
 
-bench: ## benchmarks of every package
+# Both sides run at this priority, so that other work on the machine is less in the way.
+BENCH_NICE ?= nice -n -10
+
+# As root, on a host with cgroup v1, with ZooKeeper, Redis and gcc installed. A row is chosen by its name: make bench ROWS='sampler|rss';
+# LONG=1 takes an hour, with ten minutes beside CPU hogs.
+bench: ## what everything costs, as ratios to C programs and bare clients measured in the same run
+	$(BENCH_NICE) go test -count=1 -timeout 2h -run 'TestBench$$' ./test/bench -args -table -rows '$(ROWS)' $(if $(LONG),-long)
+
+bench-peers: ## what other programs and libraries pay for the same
+	cd test/bench/peers && $(BENCH_NICE) go test -count=1 -timeout 1h -run 'TestPeers$$' . -args -table
+
+bench-go: ## Go benchmarks of every package
 	go test -run '^$$' -bench . -benchmem ./...
 
 demo: ## the daemon at work on sample processes (as root), until Ctrl-C
