@@ -47,7 +47,8 @@ With --once: wait for a document, make one full pass, and exit with status 0, or
 			if once {
 				return a.once(cmd.Context(), c)
 			}
-			log := newLog(c, a.stderr)
+			level := zap.NewAtomicLevel()
+			log := newLogAt(c, a.stderr, level)
 			if err := clock.SetSlack(time.Millisecond); err != nil {
 				log.Debug("timers wake up more often than they need", zap.Error(err))
 			}
@@ -56,6 +57,7 @@ With --once: wait for a document, make one full pass, and exit with status 0, or
 			if err != nil {
 				return failed(err)
 			}
+			d.level, d.load = level, a.loadWithSource
 			return failed(d.run(cmd.Context()))
 		},
 	}
@@ -85,6 +87,10 @@ type daemon struct {
 	sums       sums
 	alarm      *clock.Alarm
 	costs      costs
+
+	// What a SIGHUP changes: the level of the log, and the configuration, by load.
+	level zap.AtomicLevel
+	load  func() (*config.Config, error)
 
 	// Signs of life of the tasks without which the daemon is of no use.
 	reconciling, sampling *pulse
@@ -204,14 +210,12 @@ func (d *daemon) tasks() []task {
 			return d.reconciler.Watch(ctx, func() { close(d.watching) })
 		}},
 		{"reconciler", d.reconcile},
+		{"pid file command", d.askPidFiles},
 		{"pid file watch", func(ctx context.Context) error { return d.pidWatch.Run(ctx, d.reconciler.Placed) }},
 		{"sampler", d.sampler.Run},
 		{"api", d.serve},
 		{"service manager", d.notifier.run},
 		{"memory", d.giveBack},
-	}
-	if len(d.config.GetCgroupPidFile) > 0 {
-		tasks = append(tasks, task{"pid file command", d.askPidFiles})
 	}
 	if d.writer != nil {
 		tasks = append(tasks, task{"redis writer", d.writer.Run})
@@ -253,8 +257,9 @@ func (d *daemon) follow(ctx context.Context) error {
 	return nil
 }
 
-// signals reads everything again at each SIGHUP: cgroups, mounts and pid files
-// in a full pass, and the document, from ZooKeeper in a new session.
+// signals reads everything again at each SIGHUP: the configuration, cgroups,
+// mounts and pid files in a full pass, and the document, from ZooKeeper in a new
+// session.
 func (d *daemon) signals(ctx context.Context) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -265,6 +270,7 @@ func (d *daemon) signals(ctx context.Context) error {
 			return nil
 		case <-hup:
 			d.log.Info("reading everything again")
+			d.reload()
 			d.refreshPidFiles()
 			d.reconciler.Reload()
 			if cancel := d.restart.Load(); cancel != nil {
@@ -306,7 +312,7 @@ func (d *daemon) published(s *reconcile.Snapshot) {
 // refreshPidFiles lets the pid file command be asked again.
 func (d *daemon) refreshPidFiles() {
 	s := d.snapshot.Load()
-	if s == nil || len(d.config.GetCgroupPidFile) == 0 {
+	if s == nil {
 		return
 	}
 	select {

@@ -14,10 +14,13 @@ import (
 // newLog makes the log of one process: JSON unless a person reads it, and
 // sampled, so that a fault that repeats cannot fill a disk.
 func newLog(c *config.Config, w io.Writer) *zap.Logger {
-	level, err := zapcore.ParseLevel(c.LogLevel)
-	if err != nil {
-		level = zapcore.InfoLevel
-	}
+	return newLogAt(c, w, zap.NewAtomicLevel())
+}
+
+// newLogAt is newLog with a level that can be changed later. It is set as the
+// configuration says.
+func newLogAt(c *config.Config, w io.Writer, level zap.AtomicLevel) *zap.Logger {
+	level.SetLevel(levelOf(c))
 	enc := zap.NewProductionEncoderConfig()
 	enc.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	enc.EncodeDuration = zapcore.StringDurationEncoder
@@ -32,6 +35,14 @@ func newLog(c *config.Config, w io.Writer) *zap.Logger {
 	}
 	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)
 	return zap.New(zapcore.NewSamplerWithOptions(core, time.Second, 100, 100))
+}
+
+func levelOf(c *config.Config) zapcore.Level {
+	level, err := zapcore.ParseLevel(c.LogLevel)
+	if err != nil {
+		return zapcore.InfoLevel // the configuration has checked it
+	}
+	return level
 }
 
 func terminal(w io.Writer) bool {

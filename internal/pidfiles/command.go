@@ -27,8 +27,8 @@ type commandResult struct {
 // [Source.Read] never waits for it. Cgroups that are not mentioned are forgotten. When ctx ends, what is left keeps its
 // list. Without a command it does nothing.
 func (s *Source) RefreshCommand(ctx context.Context, cgroups []Cgroup) (changed bool) {
-	if len(s.config.Command) == 0 {
-		return false
+	if len(s.rules.Load().Command) == 0 {
+		return s.forgetCommand()
 	}
 	wanted := make(map[string]bool, len(cgroups))
 	for _, cgroup := range cgroups {
@@ -49,6 +49,15 @@ func (s *Source) RefreshCommand(ctx context.Context, cgroups []Cgroup) (changed 
 			changed = true
 		}
 	}
+	return changed
+}
+
+// forgetCommand drops what a command has printed that is configured no more.
+func (s *Source) forgetCommand() (changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changed = len(s.commands) > 0
+	clear(s.commands)
 	return changed
 }
 
@@ -75,7 +84,7 @@ func (s *Source) setCommand(path string, files []string, err error) (changed boo
 func (s *Source) runCommand(ctx context.Context, cgroup Cgroup) ([]string, error) {
 	name := cgroup.Path[strings.LastIndexByte(cgroup.Path, '/')+1:]
 	output, err := command.Command{
-		Argv: append(slices.Clone(s.config.Command), name),
+		Argv: append(slices.Clone(s.rules.Load().Command), name),
 		Env: []string{
 			"CGROUP_PATH=" + cgroup.Path,
 			"CGROUP_SUBSYSTEMS=" + strings.Join(cgroup.Subsystems, " "),

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 )
@@ -48,7 +49,8 @@ type Config struct {
 
 // A Source reads pid files. Its methods may be called at the same time.
 type Source struct {
-	config Config
+	config Config // as it was at the start; what may change since is in rules
+	rules  atomic.Pointer[Rules]
 
 	reading sync.Mutex // held while files are read, which may take as long as a file system likes
 	reader  reader
@@ -72,12 +74,26 @@ func New(config Config) *Source {
 	if config.Proc == "" {
 		config.Proc = "/proc"
 	}
-	config.Files = normalise(config.Files)
-	return &Source{
+	s := &Source{
 		config:   config,
 		reader:   reader{proc: config.Proc, trust: config.Trust, verdicts: map[string]verdict{}, boot: bootTime},
 		commands: map[string]commandResult{},
 	}
+	s.SetRules(Rules{Files: config.Files, Command: config.Command, Trust: config.Trust})
+	return s
+}
+
+// Rules are the part of a [Config] that may change while a source is in use.
+type Rules struct {
+	Files   map[string][]string
+	Command []string
+	Trust   bool
+}
+
+// SetRules replaces the rules, from the next [Source.Read] on.
+func (s *Source) SetRules(r Rules) {
+	r.Files = normalise(r.Files)
+	s.rules.Store(&r)
 }
 
 // Read reads every pid file that belongs to one of cgroups now, and returns a claim for each, sorted by cgroup and
@@ -88,6 +104,7 @@ func New(config Config) *Source {
 func (s *Source) Read(cgroups []Cgroup) []Claim {
 	s.reading.Lock()
 	defer s.reading.Unlock()
+	s.reader.trust = s.rules.Load().Trust
 	var claims []Claim
 	var faults []Fault
 	for _, cgroup := range cgroups {
@@ -140,10 +157,11 @@ func (s *Source) printed(path string) []string {
 
 // configured returns the patterns of the configuration for a cgroup.
 func (s *Source) configured(path string) []string {
-	if files, ok := s.config.Files["/"+path]; ok {
+	rules := s.rules.Load()
+	if files, ok := rules.Files["/"+path]; ok {
 		return files
 	}
-	return s.config.Files[path[strings.LastIndexByte(path, '/')+1:]]
+	return rules.Files[path[strings.LastIndexByte(path, '/')+1:]]
 }
 
 // normalise turns every key that is a path into one that begins with a slash, so that no name can be taken for one.

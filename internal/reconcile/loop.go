@@ -55,6 +55,12 @@ func (r *Reconciler) Placed() { r.inbox.add(func(w *work) { w.place = true }) }
 // Reload asks for a full pass now.
 func (r *Reconciler) Reload() { r.inbox.add(func(w *work) { w.full = true }) }
 
+// SetShield says anew which cgroups are not to be touched, from the next pass on,
+// which is a full one and comes now.
+func (r *Reconciler) SetShield(s Shield) {
+	r.inbox.add(func(w *work) { w.shield, w.full = &s, true })
+}
+
 // Watch reports what others do in our hierarchies to the reconciler until ctx
 // ends. It must be running before Run is started, or drift is found by full
 // passes only.
@@ -150,6 +156,9 @@ func (r *Reconciler) Run(ctx context.Context) error {
 			w.full = true
 		case <-wake.C:
 			w = r.inbox.take()
+		}
+		if w.shield != nil {
+			r.opt.Shield, r.settled = *w.shield, false
 		}
 		if w.doc == nil && r.doc == nil {
 			continue

@@ -231,8 +231,9 @@ func (r *Reconciler) Cgroups(doc *zkconf.Document) []pidfiles.Cgroup {
 
 // work is what a pass has to look at.
 type work struct {
-	doc  *zkconf.Document
-	full bool
+	doc    *zkconf.Document
+	shield *Shield // nil: as it was
+	full   bool
 	// place: pid files may have changed.
 	place bool
 	// dirs are directories to read again (true: with the files of their children),
