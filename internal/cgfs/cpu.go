@@ -268,7 +268,7 @@ func bothOfMax(r reading, _ *Setting) (string, error) {
 func percentOfMax(r reading, s *Setting) (string, error) {
 	var text string
 	var err error
-	if r.h.Version() == 1 {
+	if r.version == 1 {
 		text, err = bothOfMax(r, s)
 	} else {
 		text, err = r.text("cpu.max")

@@ -285,8 +285,11 @@ func TestKernelDevicesReachBelow(t *testing.T) {
 			opens(follows, "zero full")
 			opens(below, "zero full")
 			opens(own, "zero") // by its own rules, and no longer by those above
+			rulesBecome(t, h, root, "all but c 1:7 rwm", "zero")
+			opens(below, "zero")
 			rulesBecome(t, h, root, AllDevices, "zero full")
 			opens(below, "zero full")
+			opens(own, "zero") // what both denied, it still does
 		})
 	}
 }

@@ -15,25 +15,45 @@ type gauge func(r reading, s *Setting) (string, error)
 
 // reading is one cgroup whose settings are read.
 type reading struct {
-	h   *Hierarchy
-	dir string
+	version int
+	text    func(file string) (string, error)
+	has     func(file string) bool
 }
 
-func (r reading) text(file string) (string, error) { return r.h.Read(r.dir, file) }
+func (h *Hierarchy) reading(dir string) reading {
+	return reading{
+		version: h.Version(),
+		text:    func(file string) (string, error) { return h.Read(dir, file) },
+		has:     func(file string) bool { return h.has(dir, file) },
+	}
+}
 
 // files are the control files of the setting that this cgroup has, the best first.
 func (r reading) files(s *Setting) []File {
 	all := s.V1
-	if r.h.Version() == 2 {
+	if r.version == 2 {
 		all = s.V2
 	}
 	var out []File
 	for _, f := range all {
-		if r.h.has(r.dir, either(f.From, f.Name)) {
+		if r.has(either(f.From, f.Name)) {
 			out = append(out, f)
 		}
 	}
 	return out
+}
+
+// setting is the canonical text of a setting; files are those that it has, at
+// least one.
+func (r reading) setting(s *Setting, files []File) (string, error) {
+	read := s.read1
+	if r.version == 2 {
+		read = s.read2
+	}
+	if read != nil {
+		return read(r, s)
+	}
+	return r.canonical(files[0])
 }
 
 // canonical is what a control file says about a setting.
@@ -68,7 +88,7 @@ func (h *Hierarchy) caps(dir string) Caps {
 // [ErrNotSupported] where this version, kernel or cgroup does not have it; the
 // error's text says in plain words why.
 func (h *Hierarchy) Get(dir string, s *Setting) (string, error) {
-	r := reading{h, dir}
+	r := h.reading(dir)
 	fail := func(err error) (string, error) {
 		return "", &Error{Op: "read", Path: h.Display(dir, s.Key), Err: err}
 	}
@@ -84,14 +104,7 @@ func (h *Hierarchy) Get(dir string, s *Setting) (string, error) {
 	if len(files) == 0 {
 		return fail(h.lacks(dir, s))
 	}
-	read := s.read1
-	if h.Version() == 2 {
-		read = s.read2
-	}
-	if read == nil {
-		read = func(r reading, _ *Setting) (string, error) { return r.canonical(files[0]) }
-	}
-	text, err := read(r, s)
+	text, err := r.setting(s, files)
 	if err == nil {
 		_, err = s.Value.Kind.Typed(text) // so that what we give can be typed
 	}
@@ -124,7 +137,7 @@ func (h *Hierarchy) lacks(dir string, s *Setting) error {
 // are several, the first. [ErrNotSupported]: it has none.
 func (h *Hierarchy) FileOf(dir string, s *Setting) (string, error) {
 	why := s.Why(h.Version())
-	files := (reading{h, dir}).files(s)
+	files := h.reading(dir).files(s)
 	switch {
 	case why != "":
 		return "", &Error{Op: "find", Path: h.Display(dir, s.Key), Err: fmt.Errorf("%w: %s", ErrNotSupported, why)}
@@ -138,7 +151,7 @@ func (h *Hierarchy) FileOf(dir string, s *Setting) (string, error) {
 // sorted by key.
 func (h *Hierarchy) Offers(subsystem, dir string) []*Setting {
 	return slices.DeleteFunc(Rows(subsystem), func(s *Setting) bool {
-		return s.Why(h.Version()) != "" || len((reading{h, dir}).files(s)) == 0
+		return s.Why(h.Version()) != "" || len(h.reading(dir).files(s)) == 0
 	})
 }
 

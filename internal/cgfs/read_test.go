@@ -351,3 +351,37 @@ func readRows(t *testing.T, h *Hierarchy, root, subsystem string) {
 		}
 	}
 }
+
+// The same on v2, where a whole cgroup can be killed.
+func TestKernelActionsV2(t *testing.T) {
+	h, root := unified(t, "freezer")
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	for _, c := range []struct{ key, arg, reads, want string }{
+		{"procs", strconv.Itoa(cmd.Process.Pid), "procs", strconv.Itoa(cmd.Process.Pid)},
+		{"max_depth", "3", "max_depth", "3"},
+		{"kill", "1", "", ""},
+	} {
+		s, ok := LookupRow("freezer", c.key)
+		if !ok {
+			t.Fatal(c.key)
+		}
+		if err := h.Set(root, "freezer", map[string]string{c.key: canonicalArg(t, s, c.arg)}); err != nil {
+			t.Fatal(err)
+		}
+		if s, ok := LookupRow("freezer", c.reads); ok {
+			if got, err := h.Get(root, s); err != nil || got != c.want {
+				t.Errorf("%s reads %q %v, want %q", c.reads, got, err, c.want)
+			}
+		}
+	}
+	if state, err := cmd.Process.Wait(); err != nil || state.Success() {
+		t.Errorf("the process lived on: %v %v", state, err)
+	}
+}

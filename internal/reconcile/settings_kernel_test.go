@@ -187,8 +187,15 @@ func TestKernelCpusetInherits(t *testing.T) {
 	}
 }
 
-// A throttle of the document's in the file that arms disks, where none is armed.
-func TestKernelThrottleWithoutArming(t *testing.T) {
+// A throttle of the document's in the file that arms disks, where they are armed and
+// where they are not.
+func TestKernelThrottleAndArming(t *testing.T) {
+	for _, arm := range []bool{false, true} {
+		t.Run(fmt.Sprintf("arm=%t", arm), func(t *testing.T) { throttleAndArming(t, arm) })
+	}
+}
+
+func throttleAndArming(t *testing.T, arm bool) {
 	disks, err := cgfs.Disks()
 	r := onEither(t)
 	h := r.layout.Hierarchy("blkio")
@@ -196,6 +203,7 @@ func TestKernelThrottleWithoutArming(t *testing.T) {
 		t.Skipf("no v1 blkio, or no disk: %v", err)
 	}
 	t.Cleanup(func() { removeTree(t, h, r.opt.Root) })
+	r.opt.ArmDisks = arm
 	for _, rate := range []string{"1G", "2G"} {
 		conf := fmt.Sprintf(`{"blkio": {"sub_cgroup": {"a": {"conf": {"throttle_read_bps_device": {%q: %q}}}}}}`, disks[0], rate)
 		if s := r.pass(t.Context(), work{doc: document(t, conf), full: true}); len(s.Faults) > 0 {
