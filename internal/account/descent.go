@@ -65,8 +65,8 @@ func (d *descent) close() {
 	}
 }
 
-// look takes note of what was made and removed since the last slot: it has to be
-// read, and watched anew.
+// look takes note of where cgroups were made and removed since the last slot:
+// everything directly below has to be read.
 func (d *descent) look(s *subsystem) {
 	events, err := d.watch.Poll()
 	for _, e := range events {
@@ -74,17 +74,15 @@ func (d *descent) look(s *subsystem) {
 			err = errLost
 		}
 		if i, known := s.index[e.Dir]; known && e.Kind == cgfs.EventTree {
-			s.dirs[i].ok = false
 			d.watched[i] = false
 		}
 	}
 	for i := range s.dirs {
 		if err != nil {
-			s.dirs[i].ok = false
 			d.watched[i] = false
 		}
 		if d.inner[i] && !d.watched[i] && d.watch.Add(s.hierarchy, s.dirs[i].dir) == nil {
-			// What happened below it before is not told.
+			// What happened below it before the watch is not told.
 			d.watched[i], s.dirs[i].ok = true, false
 		}
 	}

@@ -165,6 +165,48 @@ func TestDescentEqualsReadingAll(t *testing.T) {
 	})
 }
 
+// TestDescentRootReplaced: our root is in no directory that is watched, and when it
+// is not kept open nothing tells that it is another one.
+func TestDescentRootReplaced(t *testing.T) {
+	for _, limit := range []int{0, 10} {
+		k := newCharging("a")
+		s := testSampler(k, NewRing(5), SamplerOptions{})
+		s.meters.limit = limit
+		s.adopt(&Target{Subsystems: []Subsystem{subsystemOf("cpu", exactUsage, "a")}})
+		k.charge("a", 5)
+		s.sample()
+		k.remove("a")
+		s.sample()
+		k.remove("")
+		k.make("")
+		k.make("a")
+		k.charge("a", 5)
+		s.sample()
+		k.remove("a")
+		k.make("a")
+		if diff := cmp.Diff(`{"cpu":{"sub_cgroup":{"a":{"value":{"usage":0}}},"value":{"usage":5}}}`, sampleText(s)); diff != "" {
+			t.Errorf("%d files kept open: slot (-want +got):\n%s", limit, diff)
+		}
+		s.close()
+	}
+}
+
+// TestDescentUnwatched: where removals are not told, everything is read.
+func TestDescentUnwatched(t *testing.T) {
+	k := newCharging("a", "a/b")
+	k.noMoreWatches = true
+	s := testSampler(k, NewRing(5), SamplerOptions{})
+	defer s.close()
+	s.adopt(&Target{Subsystems: []Subsystem{subsystemOf("cpu", exactUsage, "a", "a/b")}})
+	for range 3 {
+		before := k.reads
+		s.sample()
+		if reads := k.reads - before; reads != 3 {
+			t.Errorf("%d reads, want 3", reads)
+		}
+	}
+}
+
 // TestBusiestStayOpen: beyond the limit the files that change are kept open.
 func TestBusiestStayOpen(t *testing.T) {
 	const n, limit = 200, 40

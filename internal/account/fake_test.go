@@ -28,7 +28,8 @@ type fakeKernel struct {
 	opens int
 	reads int
 	// watches are told of removals; nil: there is no inotify.
-	watches map[*fakeWatch]bool
+	watches       map[*fakeWatch]bool
+	noMoreWatches bool
 	// slow is how long each read of a stampKernel takes.
 	slow atomic.Int64
 }
@@ -66,7 +67,7 @@ func (k *fakeKernel) remove(dir string) {
 	k.dirs[dir].removed = true
 	delete(k.dirs, dir)
 	for w := range k.watches {
-		if w.dirs[above(dir)] {
+		if dir != "" && w.dirs[above(dir)] {
 			w.events = append(w.events, cgfs.Event{Dir: above(dir), Kind: cgfs.EventTree}, cgfs.Event{Dir: dir, Kind: cgfs.EventTree})
 		}
 		delete(w.dirs, dir)
@@ -144,7 +145,7 @@ func (k *fakeKernel) watch() (treeWatch, error) {
 }
 
 func (w *fakeWatch) Add(_ *cgfs.Hierarchy, dir string) error {
-	if w.k.dirs[dir] == nil {
+	if w.k.dirs[dir] == nil || w.k.noMoreWatches {
 		return cgfs.ErrNotExist
 	}
 	w.dirs[dir] = true
