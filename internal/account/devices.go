@@ -80,9 +80,9 @@ func (t *deviceTable) widen(id deviceID) {
 	*t = *wide
 }
 
-// store takes what row i's file says now. A counter that restarted, because the
+// store takes what row i's file says now, and tells whether that is news. A counter that restarted, because the
 // device was replaced or somebody reset it, leaves what it had with the parent.
-func (t *deviceTable) store(i int, devices []cgfs.DeviceBytes) {
+func (t *deviceTable) store(i int, devices []cgfs.DeviceBytes) (changed bool) {
 	for n, d := range devices {
 		c := t.column(deviceID{d.Major, d.Minor}, n)
 		last := &t.row(t.last, i)[c]
@@ -90,6 +90,7 @@ func (t *deviceTable) store(i int, devices []cgfs.DeviceBytes) {
 		if now.read < last.read || now.write < last.write {
 			t.leave(i, c)
 		}
+		changed = changed || *last != now
 		*last = now
 		t.seen[c] = true
 	}
@@ -99,6 +100,7 @@ func (t *deviceTable) store(i int, devices []cgfs.DeviceBytes) {
 		}
 		t.seen[c] = false
 	}
+	return changed
 }
 
 // leave moves what row i last counted for column c to its parent.

@@ -26,6 +26,10 @@ type fakeKernel struct {
 	fds   map[int]fakeFile
 	next  int
 	opens int
+	reads int
+	// watches are told of removals; nil: there is no inotify.
+	watches       map[*fakeWatch]bool
+	noMoreWatches bool
 	// slow is how long each read of a stampKernel takes.
 	slow atomic.Int64
 }
@@ -62,6 +66,12 @@ func (k *fakeKernel) remove(dir string) {
 	defer k.mu.Unlock()
 	k.dirs[dir].removed = true
 	delete(k.dirs, dir)
+	for w := range k.watches {
+		if dir != "" && w.dirs[above(dir)] {
+			w.events = append(w.events, cgfs.Event{Dir: above(dir), Kind: cgfs.EventTree}, cgfs.Event{Dir: dir, Kind: cgfs.EventTree})
+		}
+		delete(w.dirs, dir)
+	}
 }
 
 func (k *fakeKernel) breakReads(dir string, err error) {
@@ -90,6 +100,7 @@ func (k *fakeKernel) pread(fd int, buf []byte) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	f, ok := k.fds[fd]
+	k.reads++
 	switch {
 	case !ok:
 		return 0, errors.New("bad file descriptor")
@@ -114,6 +125,45 @@ func (k *fakeKernel) openFDs() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return len(k.fds)
+}
+
+// fakeWatch forgets a directory that is removed, as a watch stays with the inode.
+type fakeWatch struct {
+	k      *fakeKernel
+	dirs   map[string]bool
+	events []cgfs.Event
+	lost   bool
+}
+
+func (k *fakeKernel) watch() (treeWatch, error) {
+	if k.watches == nil {
+		return nil, errors.New("no inotify")
+	}
+	w := &fakeWatch{k: k, dirs: make(map[string]bool)}
+	k.watches[w] = true
+	return w, nil
+}
+
+func (w *fakeWatch) Add(_ *cgfs.Hierarchy, dir string) error {
+	if w.k.dirs[dir] == nil || w.k.noMoreWatches {
+		return cgfs.ErrNotExist
+	}
+	w.dirs[dir] = true
+	return nil
+}
+
+func (w *fakeWatch) Poll() ([]cgfs.Event, error) {
+	events := w.events
+	w.events = nil
+	if w.lost {
+		w.lost, events = false, []cgfs.Event{{Kind: cgfs.EventLost}}
+	}
+	return events, nil
+}
+
+func (w *fakeWatch) Close() error {
+	delete(w.k.watches, w)
+	return nil
 }
 
 // names lists the cgroups, sorted.

@@ -12,6 +12,8 @@ type meters struct {
 	limit  int // files that may be kept open
 	open   int // files that are
 	buf    []byte
+	pool   []*subsystem // whose files may give way to busier ones
+	hand   hand
 }
 
 const (
@@ -27,8 +29,56 @@ var errTooLong = errors.New("usage file is longer than 1 MiB")
 // cgroup lives, so the descriptor, not the name, says which cgroup it is: one
 // that was removed and made again under the same name answers ErrRemoved.
 type meter struct {
-	dir string
-	fd  int // -1: not open
+	dir  string
+	fd   int   // -1: not open
+	heat uint8 // how often its numbers change, of late
+}
+
+// hand goes round all directories, looking for a file that may give way.
+type hand struct{ subsystem, directory int }
+
+const (
+	// probes bounds how many files are looked at for each that is opened beyond the
+	// limit.
+	probes = 4
+	// cooler is by how much one that gives way must be cooler: files that change
+	// alike do not take turns.
+	cooler = 64
+)
+
+// heated takes note of whether the numbers have changed.
+func (m *meter) heated(changed bool) {
+	heat := int(m.heat)
+	if changed {
+		heat += (255 - heat + 3) / 4
+	} else {
+		heat -= (heat + 7) / 8
+	}
+	m.heat = uint8(heat)
+}
+
+// giveWay closes a file that is kept open though its numbers change less often
+// than m's, if one is soon found. The busiest files are those that stay: a document
+// with more cgroups than descriptors has mostly idle ones.
+func (r *meters) giveWay(m *meter) bool {
+	for range probes {
+		if len(r.pool) == 0 {
+			return false
+		}
+		r.hand.directory++
+		if r.hand.subsystem >= len(r.pool) || r.hand.directory >= len(r.pool[r.hand.subsystem].dirs) {
+			r.hand = hand{(r.hand.subsystem + 1) % len(r.pool), 0}
+		}
+		dirs := r.pool[r.hand.subsystem].dirs
+		if len(dirs) == 0 {
+			continue
+		}
+		if other := &dirs[r.hand.directory].meter; other.fd >= 0 && int(other.heat)+cooler <= int(m.heat) {
+			r.close(other)
+			return true
+		}
+	}
+	return false
 }
 
 // read returns the file's bytes, valid until the next read. gone says that the
@@ -51,7 +101,7 @@ func (r *meters) read(h *cgfs.Hierarchy, files []string, m *meter) (data []byte,
 	data, err = r.pread(fd)
 	// Beyond the limit the file is opened for this one read: three to four times
 	// the cost, but a value all the same.
-	if r.open >= r.limit || err != nil {
+	if err != nil || r.open >= r.limit && !r.giveWay(m) {
 		r.kernel.close(fd)
 		return data, gone || errors.Is(err, cgfs.ErrRemoved), err
 	}

@@ -65,15 +65,16 @@ type Sampler struct {
 	cpu   *clock.Meter
 
 	// The rest belongs to Run's goroutine.
-	meters  meters
-	subs    []*subsystem // nil until the first target
-	layout  *layout      // nil: to be made
-	spare   []uint64
-	devices []cgfs.DeviceBytes
-	extras  extraReader
-	oom     oomWatch
-	last    int64     // the last second that was dealt with
-	lastAt  time.Time // when, by the monotonic clock; zero: never
+	meters    meters
+	subs      []*subsystem // nil until the first target
+	layout    *layout      // nil: to be made
+	spare     []uint64
+	devices   []cgfs.DeviceBytes
+	extras    extraReader
+	overLimit bool // the last target has more files than may be kept open
+	oom       oomWatch
+	last      int64     // the last second that was dealt with
+	lastAt    time.Time // when, by the monotonic clock; zero: never
 
 	mu       sync.Mutex
 	status   SamplerStatus
@@ -225,8 +226,23 @@ func (s *Sampler) adopt(t *Target) {
 		sub.close(&s.meters)
 	}
 	s.subs, s.layout = subs, nil
+	s.meters.pool, s.meters.hand = subs, hand{}
+	s.sayLimit()
 	s.oom = newOOMWatch(t, &s.oom, &s.meters)
 	s.lookForKills(true)
+}
+
+// sayLimit says, once while it is so, that not every file can be kept open.
+func (s *Sampler) sayLimit() {
+	files := 0
+	for _, sub := range s.subs {
+		files += len(sub.dirs)
+	}
+	if files > s.meters.limit && !s.overLimit {
+		s.log.Warn("more usage files than may be kept open; the idlest are opened for each read",
+			zap.Int("files", files), zap.Int("limit", s.meters.limit))
+	}
+	s.overLimit = files > s.meters.limit
 }
 
 // lookForKills brings OOMKills up to date.

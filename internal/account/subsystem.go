@@ -1,7 +1,6 @@
 package account
 
 import (
-	"path"
 	"slices"
 	"strings"
 
@@ -18,6 +17,7 @@ type subsystem struct {
 	dirs      []directory // sorted by path, so parents stand before children
 	index     map[string]int
 	table     *deviceTable // of cgfs.UsageDevices
+	descent   *descent     // nil: every directory is read
 }
 
 // directory is one directory that is read.
@@ -60,7 +60,9 @@ func newSubsystem(t *Subsystem, old *subsystem, r *meters) *subsystem {
 	s.makeDirectories(wanted, configured)
 	if old != nil {
 		s.takeOver(old)
+		old.descent.close()
 	}
+	s.descent = newDescent(s, r.kernel)
 	return s
 }
 
@@ -117,17 +119,29 @@ func (s *subsystem) makeDirectories(wanted, configured map[string]bool) {
 
 // parents gives the row of each directory's nearest ancestor, where totals go.
 func (s *subsystem) parents() []int {
+	if s.usage.SumBelow {
+		return s.nearest()
+	}
 	parents := make([]int, len(s.dirs))
-	for i := range s.dirs {
+	for i := range parents {
 		parents[i] = -1
-		for dir := s.dirs[i].dir; s.usage.SumBelow && parents[i] < 0 && dir != ""; {
-			dir = strings.TrimPrefix(path.Dir("/"+dir), "/")
+	}
+	return parents
+}
+
+// nearest gives the row of each directory's nearest ancestor, -1 for none.
+func (s *subsystem) nearest() []int {
+	rows := make([]int, len(s.dirs))
+	for i := range s.dirs {
+		rows[i] = -1
+		for dir := s.dirs[i].dir; rows[i] < 0 && dir != ""; {
+			dir = above(dir)
 			if p, ok := s.index[dir]; ok {
-				parents[i] = p
+				rows[i] = p
 			}
 		}
 	}
-	return parents
+	return rows
 }
 
 // takeOver moves the open files and the counts of the directories that stay.
@@ -141,6 +155,7 @@ func (s *subsystem) takeOver(old *subsystem) {
 			continue
 		}
 		s.dirs[i].fd, old.dirs[j].fd = old.dirs[j].fd, -1
+		s.dirs[i].heat = old.dirs[j].heat
 		if s.table != nil {
 			s.table.copyRow(i, old.table, j)
 		}
@@ -148,6 +163,7 @@ func (s *subsystem) takeOver(old *subsystem) {
 }
 
 func (s *subsystem) close(r *meters) {
+	s.descent.close()
 	for i := range s.dirs {
 		r.close(&s.dirs[i].meter)
 	}
@@ -156,6 +172,9 @@ func (s *subsystem) close(r *meters) {
 // read samples every directory. It returns how many configured ones have no
 // value, with the first reason.
 func (s *subsystem) read(r *meters, devices *[]cgfs.DeviceBytes) (unread int, reason error) {
+	if s.descent != nil {
+		return s.descend(r)
+	}
 	if s.table != nil {
 		clear(s.table.total)
 	}
@@ -172,13 +191,40 @@ func (s *subsystem) read(r *meters, devices *[]cgfs.DeviceBytes) (unread int, re
 	return unread, reason
 }
 
+// descend does what read does, from the top down, and leaves out what cannot have
+// changed.
+func (s *subsystem) descend(r *meters) (unread int, reason error) {
+	s.descent.look(s)
+	for i := range s.dirs {
+		if s.descent.skip(s, i) {
+			continue
+		}
+		d := &s.dirs[i]
+		before, known := d.number, d.ok
+		data, gone, err := r.read(s.hierarchy, s.usage.Files, &d.meter)
+		if err == nil {
+			d.number, err = s.usage.ParseNumber(data)
+		}
+		d.ok = err == nil
+		d.heated(d.number != before)
+		s.descent.took(i, &d.meter, d.ok && known && d.number == before, gone)
+		if err != nil {
+			unread++
+			reason = err
+		}
+	}
+	return unread, reason
+}
+
 func (s *subsystem) readDirectory(i int, r *meters, devices *[]cgfs.DeviceBytes) error {
 	d := &s.dirs[i]
 	data, gone, err := r.read(s.hierarchy, s.usage.Files, &d.meter)
 	if s.usage.Kind == cgfs.UsageNumber {
+		before := d.number
 		if err == nil {
 			d.number, err = s.usage.ParseNumber(data)
 		}
+		d.heated(d.number != before)
 		return err
 	}
 	if gone {
@@ -188,7 +234,7 @@ func (s *subsystem) readDirectory(i int, r *meters, devices *[]cgfs.DeviceBytes)
 		*devices, err = s.usage.ParseDevices(data, (*devices)[:0])
 	}
 	if err == nil {
-		s.table.store(i, *devices)
+		d.heated(s.table.store(i, *devices))
 	}
 	// Without a new reading the last one still counts for the ancestors.
 	s.table.sum(i)

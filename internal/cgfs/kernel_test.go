@@ -192,6 +192,40 @@ func TestKernelMove(t *testing.T) {
 	}
 }
 
+// TestKernelPoll: what happened is told without waiting, and a look costs nothing
+// when nothing did.
+func TestKernelPoll(t *testing.T) {
+	h, root := kernel(t, "cpu")
+	w, err := NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := w.Add(h, root); err != nil {
+		t.Fatal(err)
+	}
+	if events, err := w.Poll(); len(events) != 0 || err != nil {
+		t.Errorf("nothing happened: %v, %v", events, err)
+	}
+	if n := testing.AllocsPerRun(100, func() { _, _ = w.Poll() }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	const n = 300 // more than one read takes
+	for i := range n {
+		if err := h.Mkdir(fmt.Sprintf("%s/c%03d", root, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	events, err := w.Poll()
+	if len(events) != 2*n || err != nil || events[2*n-1].Dir != fmt.Sprintf("%s/c%03d", root, n-1) {
+		t.Errorf("%d events of %d cgroups, %v", len(events), n, err)
+	}
+	_ = w.Close()
+	if _, err := w.Poll(); err == nil {
+		t.Error("Poll after Close")
+	}
+}
+
 func TestKernelWatch(t *testing.T) {
 	h, root := kernel(t, "cpu")
 	w, err := NewWatcher()

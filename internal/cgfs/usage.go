@@ -24,6 +24,9 @@ type Usage struct {
 	Key string
 	// Gauge: the number rises and falls; else it counts since the cgroup was made.
 	Gauge bool
+	// Exact: a counter that includes every cgroup below, and has changed whenever one
+	// of theirs has, since the kernel charges all ancestors at once.
+	Exact bool
 	// Files are the control files to look for; the first that exists is read.
 	Files []string
 	// ParseNumber reads the file of a UsageNumber.

@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,6 +40,7 @@ type Event struct {
 // control file, own ones included (inotify(7)).
 type Watcher struct {
 	file *os.File
+	poll poll
 
 	mu    sync.Mutex
 	byWD  map[int32]place
@@ -138,6 +140,51 @@ func (w *Watcher) Read() ([]Event, error) {
 		}
 		if events := w.translate(parseInotify(buf[:n])); len(events) > 0 {
 			return events, nil
+		}
+	}
+}
+
+// poll is what Poll needs, made once.
+type poll struct {
+	raw  syscall.RawConn
+	read func(fd uintptr)
+	buf  []byte
+	n    int
+	err  error
+}
+
+func (w *Watcher) preparePoll() (err error) {
+	p := &w.poll
+	if p.raw, err = w.file.SyscallConn(); err != nil {
+		return err
+	}
+	p.buf = make([]byte, 4<<10)
+	p.read = func(fd uintptr) { p.n, p.err = unix.Read(int(fd), p.buf) }
+	return nil
+}
+
+// Poll returns the events that have happened until now, without waiting for any.
+// It is for one goroutine, and instead of Read. Without events it allocates
+// nothing.
+func (w *Watcher) Poll() (events []Event, err error) {
+	p := &w.poll
+	if p.raw == nil {
+		if err := w.preparePoll(); err != nil {
+			return nil, fmt.Errorf("watch cgroups: %w", err)
+		}
+	}
+	for {
+		if err := p.raw.Control(p.read); err != nil {
+			return events, fmt.Errorf("watch cgroups: %w", err)
+		}
+		switch {
+		case errors.Is(p.err, unix.EAGAIN):
+			return events, nil
+		case errors.Is(p.err, unix.EINTR):
+		case p.err != nil:
+			return events, fmt.Errorf("watch cgroups: %w", p.err)
+		default:
+			events = append(events, w.translate(parseInotify(p.buf[:p.n]))...)
 		}
 	}
 }
