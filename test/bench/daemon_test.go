@@ -163,18 +163,19 @@ func (d *daemon) dir(subsystem, cgroup string) string {
 	return filepath.Join(mounts()[subsystem], d.root, cgroup)
 }
 
-// rss is what a process has in memory, in bytes (VmRSS of proc_pid_status(5)).
+// rss is what a process has in memory, in bytes: counted page by page (smaps_rollup of proc_pid_smaps(5)), since VmRSS of
+// its status may be off by megabytes.
 func (b *bench) rss(pid int) float64 {
 	b.t.Helper()
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	b.must(err)
 	for line := range strings.Lines(string(data)) {
-		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmRSS:" {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "Rss:" {
 			kB, err := strconv.ParseFloat(f[1], 64)
 			b.must(err)
 			return kB * 1024
 		}
 	}
-	b.t.Fatalf("process %d has no VmRSS", pid)
+	b.t.Fatalf("process %d has no Rss", pid)
 	return 0
 }

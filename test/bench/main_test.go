@@ -64,7 +64,7 @@ type size struct {
 var (
 	full  = size{small: 1000, middle: 5000, large: 9900, build: 10000, rounds: 15, seconds: 20, clients: 1000, many: 5000, procs: 2000, pidFiles: 200, slots: 60, warm: 3, hog: time.Minute}
 	whole = size{small: 1000, middle: 5000, large: 9900, build: 10000, rounds: 41, seconds: 60, clients: 1000, many: 5000, procs: 2000, pidFiles: 200, slots: 300, warm: 5, hog: 10 * time.Minute}
-	tiny  = size{small: 12, middle: 12, large: 12, build: 12, rounds: 2, seconds: 1, clients: 3, many: 3, procs: 12, pidFiles: 2, slots: 2, warm: 1, hog: 2 * time.Second}
+	tiny  = size{small: 12, middle: 12, large: 12, build: 12, rounds: 2, seconds: 2, clients: 3, many: 3, procs: 12, pidFiles: 2, slots: 2, warm: 1, hog: 2 * time.Second}
 )
 
 // smoke says whether only the shape counts, so that one of each kind is enough.
