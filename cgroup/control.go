@@ -140,14 +140,14 @@ func (n *Node) Kill(ctx context.Context) error {
 func (n *Node) killIn(h *cgfs.Hierarchy) (alive bool, err error) {
 	one := n.at(n.path, []*cgfs.Hierarchy{h})
 	for node, err := range one.Walk() {
-		if errors.Is(err, ErrNotExist) {
+		if vanished(err) {
 			continue
 		}
 		if err != nil {
 			return false, err
 		}
 		pids, err := h.Procs(node.dir(), nil)
-		if err != nil && !errors.Is(err, ErrNotExist) {
+		if err != nil && !vanished(err) {
 			return false, err
 		}
 		for _, pid := range pids {
@@ -162,7 +162,7 @@ func (n *Node) killIn(h *cgfs.Hierarchy) (alive bool, err error) {
 			if err == nil {
 				err = writeFreezer(h, node.dir(), false)
 			}
-			if err != nil && !errors.Is(err, ErrNotExist) {
+			if err != nil && !vanished(err) {
 				return false, err
 			}
 		}

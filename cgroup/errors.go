@@ -39,6 +39,9 @@ type fault struct {
 func (f *fault) Error() string { return f.text }
 func (f *fault) Unwrap() error { return f.kind }
 
+// vanished says whether a cgroup is not there, or went away while it was looked at.
+func vanished(err error) bool { return errors.Is(err, ErrNotExist) || errors.Is(err, cgfs.ErrRemoved) }
+
 func faultf(kind error, format string, args ...any) error {
 	return &fault{kind, fmt.Sprintf(format, args...)}
 }

@@ -138,7 +138,7 @@ func (n *Node) Delete(ctx context.Context, o DeleteOptions) error {
 	}
 	hs := slices.DeleteFunc(slices.Clone(n.hs), func(h *cgfs.Hierarchy) bool {
 		_, err := h.Stat(n.dir())
-		return errors.Is(err, ErrNotExist)
+		return vanished(err)
 	})
 	if !o.Recursive {
 		for _, h := range hs {
@@ -161,7 +161,7 @@ func (n *Node) Delete(ctx context.Context, o DeleteOptions) error {
 
 func deleteIn(ctx context.Context, h *cgfs.Hierarchy, dir, to string) error {
 	children, err := h.Children(dir)
-	if errors.Is(err, ErrNotExist) {
+	if vanished(err) {
 		return nil
 	}
 	if err != nil {
@@ -181,7 +181,7 @@ func deleteIn(ctx context.Context, h *cgfs.Hierarchy, dir, to string) error {
 		if err == nil {
 			err = h.Rmdir(dir)
 		}
-		if errors.Is(err, ErrNotExist) {
+		if vanished(err) {
 			return nil
 		}
 		return err
@@ -238,7 +238,7 @@ func (n *Node) DeleteEmpty() ([]*Node, error) {
 			switch {
 			case err == nil:
 				removed = append(removed, one)
-			case !errors.Is(err, ErrBusy) && !errors.Is(err, ErrNotExist):
+			case !errors.Is(err, ErrBusy) && !vanished(err):
 				errs = append(errs, err)
 			}
 		}

@@ -37,7 +37,7 @@ func (n *Node) AllProcs() ([]int, error) {
 			return nil, err
 		}
 		own, err := node.Procs()
-		if errors.Is(err, ErrNotExist) && node.path != n.path {
+		if vanished(err) && node.path != n.path {
 			continue
 		}
 		if err != nil {

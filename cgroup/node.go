@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"errors"
 	"iter"
 	"path"
 	"slices"
@@ -134,7 +133,7 @@ func (n *Node) Children() ([]*Node, error) {
 	var names []string
 	for _, h := range hs {
 		children, err := h.Children(n.dir())
-		if err != nil && !errors.Is(err, ErrNotExist) {
+		if err != nil && !vanished(err) {
 			return nil, err
 		}
 		for _, name := range children {
@@ -209,7 +208,7 @@ func (n *Node) WalkUp() iter.Seq2[*Node, error] {
 
 func (n *Node) walk(yield func(*Node, error) bool, up bool) bool {
 	children, err := n.Children()
-	if errors.Is(err, ErrNotExist) {
+	if vanished(err) {
 		return n.path != "" || yield(n, err)
 	}
 	if !up && !yield(n, err) {
@@ -249,7 +248,7 @@ func (n *Node) existing() ([]*cgfs.Hierarchy, error) {
 		switch _, err := h.Stat(n.dir()); {
 		case err == nil:
 			out = append(out, h)
-		case !errors.Is(err, ErrNotExist) || n.named != nil:
+		case !vanished(err) || n.named != nil:
 			return nil, err
 		}
 	}

@@ -125,6 +125,9 @@ func (k knob) set(value any) error {
 	if err != nil {
 		return err
 	}
+	if err := writable(row); err != nil {
+		return faultf(err, "%s: %v", k.Name(), err)
+	}
 	text, _, err := row.Parse(value)
 	if err != nil {
 		return faultf(ErrInvalid, "%s: %v", k.Name(), err)
@@ -137,6 +140,9 @@ func (k knob) setText(arg string) (warning string, err error) {
 	row, h, err := k.find()
 	if err != nil {
 		return "", err
+	}
+	if err := writable(row); err != nil {
+		return "", faultf(err, "%s: %v", k.Name(), err)
 	}
 	text, warning, err := row.ParseArg(arg)
 	if err != nil {
@@ -152,15 +158,23 @@ func (k knob) setText(arg string) (warning string, err error) {
 	return warning, k.write(row, h, text)
 }
 
+// writable says why a row cannot be written.
+func writable(row *cgfs.Setting) error {
+	switch row.Access {
+	case cgfs.ReadOnly:
+		return ErrReadOnly
+	case cgfs.EventSource:
+		return ErrNotSupported
+	}
+	return nil
+}
+
 // write puts canonical text in force.
 func (k knob) write(row *cgfs.Setting, h *cgfs.Hierarchy, text string) error {
-	if row.Access == cgfs.ReadOnly {
-		return faultf(ErrReadOnly, "%s: for reading only", k.Name())
+	if _, err := h.Stat(k.node.dir()); err != nil {
+		return err
 	}
 	if h.Version() == 2 && row.Why(2) == "" && k.node.path != "" {
-		if _, err := h.Stat(k.node.dir()); err != nil {
-			return err
-		}
 		if err := k.node.enable(h, k.controller); err != nil && !errors.Is(err, ErrNotExist) {
 			return err
 		}

@@ -66,7 +66,7 @@ func (w *watch) look(at place) error {
 		return nil
 	}
 	info, err := at.h.Stat(at.dir)
-	if errors.Is(err, ErrNotExist) {
+	if vanished(err) {
 		w.forget(at)
 		return nil
 	}
@@ -82,7 +82,7 @@ func (w *watch) look(at place) error {
 		}
 	}
 	children, err := at.h.Children(at.dir)
-	if err != nil && !errors.Is(err, ErrNotExist) {
+	if err != nil && !vanished(err) {
 		return err
 	}
 	for _, name := range children {
@@ -103,7 +103,7 @@ func (w *watch) look(at place) error {
 
 // learn begins to watch a new cgroup.
 func (w *watch) learn(at place, inode uint64) error {
-	if err := w.changes.Add(at.h, at.dir); errors.Is(err, ErrNotExist) {
+	if err := w.changes.Add(at.h, at.dir); vanished(err) {
 		return nil // gone already
 	} else if err != nil {
 		return err
@@ -112,7 +112,7 @@ func (w *watch) learn(at place, inode uint64) error {
 	w.event(Event{Kind: EventAppeared}, at)
 	for _, resource := range w.options.Pressure {
 		err := w.alarms.Add(cgfs.Alarm{Hierarchy: at.h, Dir: at.dir, Resource: resource}, cgfs.Stall{Some: w.options.Stall, Window: w.options.Window})
-		if err != nil && !errors.Is(err, ErrNotSupported) && !errors.Is(err, ErrNotExist) {
+		if err != nil && !errors.Is(err, ErrNotSupported) && !vanished(err) {
 			return err
 		}
 	}
