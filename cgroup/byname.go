@@ -94,6 +94,9 @@ func (n *Node) knob(name string) (knob, error) {
 			c = "blkio"
 		}
 		for _, key := range []string{rest, name} {
+			if !cgfs.IsController(c) && n.host.hierarchy(c) == nil {
+				break // "cgroup.procs"
+			}
 			if row, ok := cgfs.LookupRow(c, key); ok {
 				return knob{n, c, row.Key}, nil
 			}

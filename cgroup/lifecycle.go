@@ -36,13 +36,18 @@ func (n *Node) createIn(h *cgfs.Hierarchy) error {
 		if _, err := h.Stat(dir); err == nil {
 			continue
 		}
-		if err := h.Mkdir(dir); errors.Is(err, ErrExist) {
+		if err := h.MkdirUnmarked(dir); errors.Is(err, ErrExist) {
 			continue // somebody was faster, or it is a second name of a co-mounted pair
 		} else if err != nil {
 			return err
 		}
 		if err := inherit(h, dir); err != nil {
-			return err
+			if _, gone := h.Stat(dir); gone != nil {
+				return gone // somebody has removed it meanwhile
+			}
+			if err = inherit(h, dir); err != nil { // or made it anew
+				return err
+			}
 		}
 	}
 	if h.Version() == 2 {

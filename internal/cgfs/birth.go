@@ -19,8 +19,18 @@ func (h *Hierarchy) OpenDir(dir string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), h.absolute(dir)), nil
 }
 
-// Join moves this process, with all its threads, into dir.
-func (h *Hierarchy) Join(dir string) error { return h.Write(dir, "cgroup.procs", "0") }
+// MkdirUnmarked makes the cgroup dir, whose parent must exist, without our mark: it
+// is not the daemon's.
+func (h *Hierarchy) MkdirUnmarked(dir string) error {
+	rel, err := relative(dir)
+	if err == nil {
+		err = unix.Mkdirat(h.fd, rel, 0o755)
+	}
+	if err != nil {
+		return &Error{Op: "mkdir", Path: h.Display(dir), Err: err}
+	}
+	return nil
+}
 
 // JoinThread moves the calling thread alone into dir (v1): what it forks from
 // now on is born there. The caller has locked its goroutine to the thread.

@@ -1,0 +1,4 @@
+package cli
+
+// child is a command that exec starts.
+func child(string) {}
