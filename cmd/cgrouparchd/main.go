@@ -82,9 +82,11 @@ type exitError struct {
 func (e *exitError) Error() string { return fmt.Sprint(e.err) }
 func (e *exitError) Unwrap() error { return e.err }
 
+// failed makes an error end the program with status 1, unless it has one of its own.
 func failed(err error) error {
-	if err == nil {
-		return nil
+	var e *exitError
+	if err == nil || errors.As(err, &e) {
+		return err
 	}
 	return &exitError{exitFailed, err}
 }

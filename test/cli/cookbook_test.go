@@ -97,7 +97,7 @@ func needs(t *testing.T, what []string) []string {
 		case "setpriv":
 			tool(t, need)
 		default:
-			if out := ok(t, "cgroup", "tree", "--depth", "0", "/"); !strings.Contains(out, need) {
+			if out := ok(t, "--json", "cgroup", "tree", "--depth", "0"); !strings.Contains(out, `"`+need+`"`) {
 				t.Skipf("this host does not have the controller %s", need)
 			}
 		}

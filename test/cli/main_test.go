@@ -55,11 +55,13 @@ func run(m *testing.M) int {
 		_ = os.Chmod(dir, 0o755) // other users run it too
 	}
 	code := m.Run()
-	if out, _, status := command("cgroup", "tree", root); status == 0 {
-		fmt.Fprintf(os.Stderr, "left behind:\n%s", out)
-		_, _, _ = command("cgroup", "kill", root)
-		_, _, _ = command("cgroup", "delete", "-r", root)
-		code = 1
+	for _, left := range []string{root, "unified:" + root} {
+		if out, _, status := command("cgroup", "tree", left); status == 0 {
+			fmt.Fprintf(os.Stderr, "left behind:\n%s", out)
+			_, _, _ = command("cgroup", "kill", left)
+			_, _, _ = command("cgroup", "delete", "-r", left)
+			code = 1
+		}
 	}
 	return code
 }
@@ -116,9 +118,11 @@ func place(t *testing.T, controllers string) string {
 	name := controllers + ":" + dir
 	ok(t, "cgroup", "create", name)
 	t.Cleanup(func() {
-		ok(t, "cgroup", "kill", "--force", dir)
-		ok(t, "cgroup", "delete", "--force", "-r", dir)
-		_, _, _ = command("cgroup", "delete", root) // when it was the last one
+		ok(t, "cgroup", "kill", "--force", name)
+		ok(t, "cgroup", "delete", "--force", "-r", name)
+		ok(t, "cgroup", "delete", "--force", "-r", dir)             // where the daemon has mirrored it
+		_, _, _ = command("cgroup", "delete", controllers+":"+root) // when it was the last one
+		_, _, _ = command("cgroup", "delete", root)
 	})
 	return name
 }
