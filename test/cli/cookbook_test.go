@@ -27,22 +27,23 @@ type step struct{ typed, prints string }
 func blocks(text string) []block {
 	var out []block
 	title, inside := "", false
+	var needs []string
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
-		fence, isFence := strings.CutPrefix(line, "```")
+		isFence := strings.HasPrefix(line, "```")
 		switch {
 		case isFence && inside:
 			inside = false
 		case isFence:
 			inside = true
-			b := block{title: title}
-			if _, needs, ok := strings.Cut(fence, "needs="); ok {
-				b.needs = strings.Split(needs, ",")
-			}
-			out = append(out, b)
+			out = append(out, block{title: title, needs: needs})
+			needs = nil
 		case !inside:
 			if t, ok := strings.CutPrefix(line, "## "); ok {
 				title = t
+			}
+			if n, ok := strings.CutPrefix(line, "<!-- needs: "); ok {
+				needs = strings.Split(strings.TrimSuffix(n, " -->"), ",")
 			}
 		default:
 			b := &out[len(out)-1]
