@@ -56,7 +56,7 @@ What is not there is no fault.`,
 			}
 			if empty {
 				removed, err := n.DeleteEmpty()
-				return errors.Join(err, table(a.stdout, func(row func(...any)) {
+				return errors.Join(err, aligned(a.stdout, func(row func(...any)) {
 					for _, r := range removed {
 						row(r)
 					}
@@ -107,7 +107,7 @@ func (a *app) procsCommand() *cobra.Command {
 				if a.json {
 					return a.printJSON(procs)
 				}
-				return table(a.stdout, func(row func(...any)) {
+				return aligned(a.stdout, func(row func(...any)) {
 					for _, p := range procs {
 						row(p.PID, p.Command)
 					}

@@ -47,7 +47,7 @@ func (a *app) printList(n *cgroup.Node) error {
 	if a.json {
 		return a.printJSON(all)
 	}
-	return table(a.stdout, func(row func(...any)) {
+	return aligned(a.stdout, func(row func(...any)) {
 		common := map[string]bool{}
 		for _, s := range all {
 			name := s.Controller + "." + s.Name
@@ -96,7 +96,7 @@ func (a *app) get(n *cgroup.Node, names []string) error {
 	if a.json {
 		err = a.printJSON(values)
 	} else {
-		err = table(a.stdout, func(row func(...any)) {
+		err = aligned(a.stdout, func(row func(...any)) {
 			for _, name := range shown {
 				printValue(row, name, values[name])
 			}
@@ -263,15 +263,15 @@ func (a *app) showLimits(n *cgroup.Node) error {
 	if a.json {
 		return a.printJSON(values)
 	}
-	return table(a.stdout, func(row func(...any)) {
+	return aligned(a.stdout, func(row func(...any)) {
 		for _, name := range names {
 			printValue(row, name, values[name])
 		}
 	})
 }
 
-// table prints aligned columns.
-func table(w io.Writer, rows func(row func(columns ...any))) error {
+// aligned prints columns.
+func aligned(w io.Writer, rows func(row func(columns ...any))) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	rows(func(columns ...any) {
 		var texts []string
