@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -271,16 +270,17 @@ func (a *app) showLimits(n *cgroup.Node) error {
 }
 
 // aligned prints columns.
-func aligned(w io.Writer, rows func(row func(columns ...any))) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	rows(func(columns ...any) {
+func aligned(w io.Writer, fill func(row func(columns ...any))) error {
+	var rows [][]string
+	fill(func(columns ...any) {
 		var texts []string
 		for _, c := range columns {
 			texts = append(texts, fmt.Sprint(c))
 		}
-		_, _ = fmt.Fprintln(t, strings.Join(texts, "\t")) // Flush has the error
+		rows = append(rows, texts)
 	})
-	return t.Flush()
+	_, err := io.WriteString(w, table(rows))
+	return err
 }
 
 func (a *app) printJSON(v any) error { return json.NewEncoder(a.stdout).Encode(v) }
