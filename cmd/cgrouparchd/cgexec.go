@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,31 +29,36 @@ subsystem, gives no line; the reason goes to standard error and the exit status
 is 1.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			c, err := a.loadWithSource()
-			if err != nil {
-				return err
-			}
-			doc, _, err := a.document(cmd.Context(), c)
-			if err != nil {
-				return failed(err)
-			}
-			layout, err := cgfs.Discover(c.CgroupDir)
-			if err != nil {
-				return failed(err)
-			}
-			defer layout.Close()
-			root, err := readRoot(c, a.stderr)
-			if err != nil {
-				return failed(err)
-			}
-			desired := reconcile.Compile(doc, reconcile.HostOf(layout), reconcile.Options{Root: strings.Trim(root, "/")})
-			home := func(subsystem, p string) (string, bool) { return desired.HomeIn(layout, subsystem, p) }
-			return failed(a.printArguments(names, func(name string) (string, error) {
-				return cgexecArgument(doc, name, home)
-			}))
+			return a.withDocument(cmd.Context(), func(doc *zkconf.Document, home func(subsystem, path string) (string, bool)) error {
+				return a.printArguments(names, func(name string) (string, error) { return cgexecArgument(doc, name, home) })
+			})
 		},
 	}
 	return cmd
+}
+
+// withDocument calls f with the document, and with where it puts the processes of
+// each cgroup on this host.
+func (a *app) withDocument(ctx context.Context, f func(doc *zkconf.Document, home func(subsystem, path string) (string, bool)) error) error {
+	c, err := a.loadWithSource()
+	if err != nil {
+		return err
+	}
+	doc, _, err := a.document(ctx, c)
+	if err != nil {
+		return failed(err)
+	}
+	layout, err := cgfs.Discover(c.CgroupDir)
+	if err != nil {
+		return failed(err)
+	}
+	defer layout.Close()
+	root, err := readRoot(c, a.stderr)
+	if err != nil {
+		return failed(err)
+	}
+	desired := reconcile.Compile(doc, reconcile.HostOf(layout), reconcile.Options{Root: strings.Trim(root, "/")})
+	return failed(f(doc, func(subsystem, p string) (string, bool) { return desired.HomeIn(layout, subsystem, p) }))
 }
 
 func (a *app) printArguments(names []string, argument func(string) (string, error)) error {
@@ -81,10 +87,24 @@ func (a *app) printArguments(names []string, argument func(string) (string, erro
 	return errors.Join(errs...)
 }
 
-// cgexecArgument finds a cgroup by path or name in every subsystem of this host.
+// cgexecArgument is the argument for cgexec: "-g cpu:a/b".
+func cgexecArgument(doc *zkconf.Document, name string, home func(subsystem, path string) (dir string, ok bool)) (string, error) {
+	places, err := lookUp(doc, name, home)
+	var args []string
+	for _, p := range places {
+		args = append(args, "-g "+p.subsystem+":"+p.dir)
+	}
+	return strings.Join(args, " "), err
+}
+
+// configured is where a cgroup of the document has its processes in one subsystem,
+// relative to the mount.
+type configured struct{ subsystem, dir string }
+
+// lookUp finds a cgroup by path or name in every subsystem of this host, sorted.
 // home says where the processes of a subsystem's cgroup are, relative to the
 // mount; ok is false where the subsystem cannot be used.
-func cgexecArgument(doc *zkconf.Document, name string, home func(subsystem, path string) (dir string, ok bool)) (string, error) {
+func lookUp(doc *zkconf.Document, name string, home func(subsystem, path string) (dir string, ok bool)) ([]configured, error) {
 	mounted := func(subsystem string) bool {
 		_, ok := home(subsystem, "")
 		return ok
@@ -109,26 +129,26 @@ func cgexecArgument(doc *zkconf.Document, name string, home func(subsystem, path
 			byName[subsystem] = append(byName[subsystem], p)
 		}
 	})
-	var args []string
+	var out []configured
 	for _, subsystem := range order {
 		p, ok := exact[subsystem]
 		switch places := byName[subsystem]; {
 		case ok:
 		case len(places) > 1:
-			return "", fmt.Errorf("%s: is at %d places in %s (%s): give a path", name, len(places), subsystem, strings.Join(places, ", "))
+			return nil, fmt.Errorf("%s: is at %d places in %s (%s): give a path", name, len(places), subsystem, strings.Join(places, ", "))
 		case len(places) == 1:
 			p = places[0]
 		default:
 			continue
 		}
 		dir, _ := home(subsystem, p)
-		args = append(args, "-g "+subsystem+":"+dir)
+		out = append(out, configured{subsystem, dir})
 	}
-	if len(args) == 0 && elsewhere != "" {
-		return "", fmt.Errorf("%s: is in subsystem %s only, which is not mounted on this host", name, elsewhere)
+	if len(out) == 0 && elsewhere != "" {
+		return nil, fmt.Errorf("%s: is in subsystem %s only, which is not mounted on this host", name, elsewhere)
 	}
-	if len(args) == 0 {
-		return "", fmt.Errorf("%s: no such cgroup in version %d of the document", name, doc.Version)
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s: no such cgroup in version %d of the document", name, doc.Version)
 	}
-	return strings.Join(args, " "), nil
+	return out, nil
 }

@@ -29,6 +29,9 @@ func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
+// inherited are the descriptors that keepDescriptors has kept; exec passes them on.
+var inherited []int
+
 // keepDescriptors keeps descriptors that we inherited to ourselves: the commands
 // that we start get three and no more.
 func keepDescriptors() {
@@ -37,8 +40,9 @@ func keepDescriptors() {
 		return // without /proc nothing else works either, and says so
 	}
 	for _, e := range entries {
-		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 && passedOn(fd) {
 			syscall.CloseOnExec(fd)
+			inherited = append(inherited, fd)
 		}
 	}
 }
@@ -76,12 +80,13 @@ type exitError struct {
 }
 
 func (e *exitError) Error() string { return fmt.Sprint(e.err) }
-
 func (e *exitError) Unwrap() error { return e.err }
 
+// failed makes an error end the program with status 1, unless it has one of its own.
 func failed(err error) error {
-	if err == nil {
-		return nil
+	var e *exitError
+	if err == nil || errors.As(err, &e) {
+		return err
 	}
 	return &exitError{exitFailed, err}
 }
@@ -123,6 +128,7 @@ wins. Exit status: 0 done, 1 it failed, 2 usage or configuration fault.`,
 	root.PersistentFlags().StringVar(&a.configFile, "config", "", "configuration file (default "+defaultConfig+")")
 	root.AddCommand(
 		a.runCommand(), a.cgexecCommand(), a.planCommand(), a.checkCommand(), a.showAccountCommand(), a.topCommand(), a.versionCommand(),
+		a.cgroupCommand(), a.execCommand(),
 	)
 	root.AddCommand(a.confCommand(), a.statusCommand())
 	for _, build := range buildCommands {

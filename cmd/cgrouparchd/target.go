@@ -18,7 +18,7 @@ func target(s *reconcile.Snapshot, root string, extras []string) *account.Target
 	t := &account.Target{}
 	for _, name := range slices.Sorted(maps.Keys(s.Document.Subsystems)) {
 		h, usage := s.Layout.Usage(name)
-		sub := account.Subsystem{Name: name, Hierarchy: h, Usage: usage, Root: cgroup("", root, s.Document.Subsystems[name])}
+		sub := account.Subsystem{Name: name, Hierarchy: h, Usage: usage, Root: sampledCgroup("", root, s.Document.Subsystems[name])}
 		if h != nil && usage.SumBelow {
 			sub.Others = s.Others[h.Name()]
 		}
@@ -31,10 +31,10 @@ func target(s *reconcile.Snapshot, root string, extras []string) *account.Target
 	return t
 }
 
-func cgroup(name, dir string, n *zkconf.Node) account.Cgroup {
+func sampledCgroup(name, dir string, n *zkconf.Node) account.Cgroup {
 	c := account.Cgroup{Name: name, Dir: dir, HasSub: n.HasSub}
 	for _, child := range slices.Sorted(maps.Keys(n.Sub)) {
-		c.Sub = append(c.Sub, cgroup(child, path.Join(dir, child), n.Sub[child]))
+		c.Sub = append(c.Sub, sampledCgroup(child, path.Join(dir, child), n.Sub[child]))
 	}
 	return c
 }

@@ -83,12 +83,18 @@ func percentToShares(text string, _ Caps) (string, string) {
 	return shares, shares
 }
 
+// sharesToPercent gives a whole percentage where that is what the shares were made
+// from: 80 of 819.
 func sharesToPercent(text string) string {
 	n, err := strconv.ParseUint(text, 10, 32)
 	if err != nil {
 		return text
 	}
-	return formatPercent(float64(n) * 100 / 1024)
+	exact := float64(n) * 100 / 1024
+	if whole := formatPercent(math.Round(exact)); sharesOf(whole) == n {
+		return whole
+	}
+	return formatPercent(exact)
 }
 
 // percentToQuota is a part of a CPU in the default period, in µs.

@@ -1,0 +1,201 @@
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+)
+
+// Freeze makes all processes of the cgroup, and of those below it, stand still,
+// and returns once they do. On v1 the node needs the freezer controller.
+func (n *Node) Freeze(ctx context.Context) error { return n.freeze(ctx, true) }
+
+// Thaw lets the processes go on.
+func (n *Node) Thaw(ctx context.Context) error { return n.freeze(ctx, false) }
+
+// Frozen says whether the processes stand still, be it for the cgroup's own sake
+// or for that of one above.
+func (n *Node) Frozen() (bool, error) {
+	h, err := n.freezer()
+	if err != nil {
+		return false, err
+	}
+	return frozen(h, n.dir())
+}
+
+// freezer is the node's hierarchy that can freeze.
+func (n *Node) freezer() (*cgfs.Hierarchy, error) {
+	for _, h := range n.hs {
+		if h.Version() == 2 || slices.Contains(h.Subsystems(), "freezer") {
+			if n.path == "" {
+				return nil, faultf(ErrNotSupported, "freeze %s: it is the root", n)
+			}
+			if _, err := h.Stat(n.dir()); err != nil {
+				return nil, err
+			}
+			return h, nil
+		}
+	}
+	return nil, faultf(ErrNotSupported, "freeze %s: the freezer controller is not among its hierarchies", n)
+}
+
+func (n *Node) freeze(ctx context.Context, yes bool) error {
+	h, err := n.freezer()
+	if err != nil {
+		return err
+	}
+	if err := writeFreezer(h, n.dir(), yes); err != nil {
+		return err
+	}
+	if !yes {
+		return nil // one above may keep it frozen
+	}
+	return poll(ctx, func() (bool, error) {
+		done, err := frozen(h, n.dir())
+		if err == nil && !done && h.Version() == 1 {
+			// v1 may get stuck in FREEZING; writing again makes it look again
+			// (freezer-subsystem.rst).
+			err = writeFreezer(h, n.dir(), true)
+		}
+		return done, err
+	})
+}
+
+func writeFreezer(h *cgfs.Hierarchy, dir string, yes bool) error {
+	file, text := "freezer.state", map[bool]string{true: "FROZEN", false: "THAWED"}[yes]
+	if h.Version() == 2 {
+		file, text = "cgroup.freeze", map[bool]string{true: "1", false: "0"}[yes]
+	}
+	return h.Write(dir, file, text)
+}
+
+func frozen(h *cgfs.Hierarchy, dir string) (bool, error) {
+	if h.Version() == 1 {
+		state, err := h.Read(dir, "freezer.state")
+		return state == "FROZEN", err
+	}
+	events, err := h.Read(dir, "cgroup.events")
+	return strings.Contains(events+"\n", "frozen 1\n"), err
+}
+
+// poll calls f until it is true.
+func poll(ctx context.Context, f func() (bool, error)) error {
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		done, err := f()
+		if done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// Kill ends all processes of the cgroup, and of those below it, by SIGKILL, and
+// returns once there are none left or ctx ends. What they fork meanwhile is killed
+// too. A cgroup that this process is in, and a root, is refused.
+func (n *Node) Kill(ctx context.Context) error {
+	if n.path == "" {
+		return faultf(ErrNotSupported, "kill %s: it is the root", n)
+	}
+	hs, err := n.existing()
+	if err != nil {
+		return err
+	}
+	for _, h := range hs {
+		if inside, err := contains(h, n.dir(), "self"); err != nil || inside {
+			return errors.Join(err, faultf(ErrBusy, "kill %s: this process is in it", h.Display(n.dir())))
+		}
+	}
+	for _, h := range hs {
+		if h.Version() == 2 && h.Exists(n.dir(), "cgroup.kill") { // not before Linux 5.14
+			if err := h.Write(n.dir(), "cgroup.kill", "1"); err != nil {
+				return err
+			}
+		}
+	}
+	return poll(ctx, func() (bool, error) {
+		alive := false
+		for _, h := range hs {
+			more, err := n.killIn(h)
+			if err != nil {
+				return false, err
+			}
+			alive = alive || more
+		}
+		return !alive, nil
+	})
+}
+
+// killIn signals what is in the cgroup and below it in one hierarchy, and says
+// whether there was anything. What is frozen on v1 would not die, so it is thawed.
+func (n *Node) killIn(h *cgfs.Hierarchy) (alive bool, err error) {
+	one := n.at(n.path, []*cgfs.Hierarchy{h})
+	for node, err := range one.Walk() {
+		if vanished(err) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		pids, err := h.Procs(node.dir(), nil)
+		if err != nil && !vanished(err) {
+			return false, err
+		}
+		for _, pid := range pids {
+			alive = true
+			if err := killOne(h, n.dir(), pid); err != nil {
+				return false, err
+			}
+		}
+	}
+	if alive && h.Version() == 1 && slices.Contains(h.Subsystems(), "freezer") {
+		for node, err := range one.Walk() {
+			if err == nil {
+				err = writeFreezer(h, node.dir(), false)
+			}
+			if err != nil && !vanished(err) {
+				return false, err
+			}
+		}
+	}
+	return alive, nil
+}
+
+// killOne signals one process that is still in the cgroup. The handle is taken
+// first, so that another process of the same number is never hit.
+func killOne(h *cgfs.Hierarchy, dir string, pid int) error {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return nil // it has ended
+	}
+	defer func() { _ = p.Release() }()
+	if inside, err := contains(h, dir, strconv.Itoa(pid)); err != nil || !inside {
+		if errors.Is(err, ErrGone) {
+			return nil
+		}
+		return err
+	}
+	if err := p.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return faultf(err, "kill process %d in %s: %v", pid, h.Display(dir), err)
+	}
+	return nil
+}
+
+// contains says whether a process is in dir or below it.
+func contains(h *cgfs.Hierarchy, dir, pid string) (bool, error) {
+	at, err := cgfs.Where(pid)
+	if err != nil {
+		return false, err
+	}
+	own, ok := h.Dir(at)
+	return ok && below(own, dir), nil
+}

@@ -1,0 +1,305 @@
+package cli
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// sleeper starts a process that does nothing.
+func sleeper(t *testing.T) string {
+	t.Helper()
+	cmd := exec.Command("sleep", "600")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return strconv.Itoa(cmd.Process.Pid)
+}
+
+func TestMembers(t *testing.T) {
+	cg := place(t, "cpu")
+	a, b := sleeper(t), sleeper(t)
+	ok(t, "cgroup", "create", cg+"/x")
+	ok(t, "cgroup", "add", cg+"/x", a, b)
+	ok(t, "cgroup", "add", cg+"/x", a)
+	var procs []struct {
+		PID     int
+		Command string
+	}
+	if err := json.Unmarshal([]byte(ok(t, "--json", "cgroup", "procs", cg+"/x")), &procs); err != nil || len(procs) != 2 || procs[0].Command != "sleep 600" {
+		t.Errorf("%+v %v", procs, err)
+	}
+	if out := ok(t, "cgroup", "procs", cg); out != "" {
+		t.Errorf("procs of the one above: %q", out)
+	}
+	if out := ok(t, "cgroup", "procs", "-r", cg); strings.Count(out, "sleep 600\n") != 2 {
+		t.Errorf("procs of all: %q", out)
+	}
+	ok(t, "cgroup", "remove", cg+"/x", a)
+	ok(t, "cgroup", "remove", cg+"/x", a)
+	if out := ok(t, "cgroup", "procs", cg); !strings.HasPrefix(out, a+" ") {
+		t.Errorf("procs of the one above, after remove: %q", out)
+	}
+	refused(t, 2, "not a process", "cgroup", "add", cg, "x")
+	refused(t, 2, "not a process", "cgroup", "add", cg, "0")
+	refused(t, 1, "no such process", "cgroup", "add", cg, "4194303")
+	ok(t, "cgroup", "kill", cg)
+	if out := ok(t, "cgroup", "procs", "-r", cg); out != "" {
+		t.Errorf("procs after kill: %q", out)
+	}
+}
+
+func TestDelete(t *testing.T) {
+	cg := place(t, "cpu")
+	ok(t, "cgroup", "create", cg+"/x/y")
+	ok(t, "cgroup", "create", cg+"/to")
+	pid := sleeper(t)
+	ok(t, "cgroup", "add", cg+"/x/y", pid)
+	refused(t, 1, "cgroups below", "cgroup", "delete", cg+"/x")
+	ok(t, "cgroup", "delete", "-r", "--to", cg+"/to", cg+"/x")
+	if out := ok(t, "cgroup", "procs", cg+"/to"); !strings.HasPrefix(out, pid+" ") {
+		t.Errorf("the process is not where it was sent: %q", out)
+	}
+	ok(t, "cgroup", "delete", cg+"/x") // it is not there: no fault
+	ok(t, "cgroup", "create", cg+"/e/f")
+	out := ok(t, "cgroup", "delete", "--empty", cg)
+	if want := []string{cg + "/e", cg + "/e/f"}; !equalLines(out, want) {
+		t.Errorf("removed: %q", out)
+	}
+	refused(t, 1, "root", "cgroup", "delete", "cpu:/")
+	refused(t, 1, "root", "cgroup", "kill", "cpu:/")
+	refused(t, 1, "root", "cgroup", "delegate", "nobody", "cpu:/")
+	refused(t, 2, "not a path", "cgroup", "create", cg+"/../../x")
+	refused(t, 1, "no such", "cgroup", "get", cg+"/missing", "shares")
+	refused(t, 1, "no such", "cgroup", "tree", cg+"/missing")
+}
+
+func equalLines(text string, want []string) bool {
+	got := strings.Fields(text)
+	slices.Sort(got)
+	return slices.Equal(got, want)
+}
+
+func TestSettings(t *testing.T) {
+	cg := place(t, "cpu,pids")
+	ok(t, "cgroup", "set", cg, "cpu.shares=512", "pids.max=100", "cfs_quota_us=50000")
+	if out := ok(t, "--json", "cgroup", "get", cg, "shares", "pids.max", "cpu_quota_percent"); out != `{"cpu_quota_percent":50,"pids.max":100,"shares":512}`+"\n" {
+		t.Errorf("%s", out)
+	}
+	refused(t, 1, "pids.max", "cgroup", "get", cg, "max") // two have it
+	refused(t, 1, "read-only", "cgroup", "set", cg, "cpu.stat=1")
+	refused(t, 1, "not an integer", "cgroup", "set", cg, "shares=many")
+	refused(t, 2, "not one of", "cgroup", "limit", cg, "shares=1")
+	refused(t, 1, "memory", "cgroup", "limit", cg, "memory_limit=1G")
+	if _, complaints, status := command("cgroup", "set", cg, "shares=1"); status != 0 || !strings.Contains(complaints, "raised to 2") {
+		t.Errorf("a share below the least: %d %q", status, complaints)
+	}
+	// One that fails does not keep the others.
+	refused(t, 1, "nosuch", "cgroup", "set", cg, "nosuch=1", "pids.max")
+	if out := ok(t, "cgroup", "get", cg, "pids.max"); out != "pids.max  max\n" {
+		t.Errorf("%q", out)
+	}
+	all := ok(t, "cgroup", "get", cg)
+	for _, name := range []string{"cpu.shares ", "cpu.stat ", "pids.current "} {
+		if !strings.Contains(all, "\n"+name) && !strings.HasPrefix(all, name) {
+			t.Errorf("get shows no %s: %s", name, all)
+		}
+	}
+	var list []struct {
+		Controller, Name, File string
+		Writable               bool
+	}
+	if err := json.Unmarshal([]byte(ok(t, "--json", "cgroup", "get", "--list", cg)), &list); err != nil || len(list) < 20 {
+		t.Errorf("%d rows: %v", len(list), err)
+	}
+}
+
+// TestProtected: what is protected is refused without --force, be it the cgroup or one below it.
+func TestProtected(t *testing.T) {
+	cg := place(t, "cpu")
+	_, dir, _ := strings.Cut(cg, ":")
+	ok(t, "cgroup", "create", cg+"/mine")
+	ok(t, "cgroup", "create", cg+"/a/keep")
+	ok(t, "cgroup", "create", "--force", cg+"/b/docker/x")
+	flags := []string{"--cgroup-root", dir, "--protected-cgroup", "keep", "--protected-cgroup", "cpu:/mine", "cgroup"}
+	with := func(args ...string) []string { return append(slices.Clone(flags), args...) }
+	for _, args := range [][]string{
+		{"set", cg + "/mine", "shares=100"}, {"limit", cg + "/mine", "cpu_limit=50"}, {"create", cg + "/mine/x"}, {"delete", cg + "/mine"},
+		{"add", cg + "/mine", "1"}, {"remove", cg + "/mine", "1"}, {"freeze", cg + "/mine"}, {"thaw", cg + "/mine"}, {"kill", cg + "/mine"},
+		{"delegate", "nobody", cg + "/mine"}, {"kill", cg + "/a"}, {"delete", "-r", cg + "/a"}, {"delete", "--empty", cg}, {"kill", cg + "/b"},
+		{"set", cg + "/b/docker/x", "shares=100"}, {"create", "cpu:/system.slice/x"},
+	} {
+		refused(t, 1, "protected", with(args...)...)
+	}
+	ok(t, with("set", "--force", cg+"/mine", "shares=100")...)
+	ok(t, with("get", cg+"/mine", "shares")...) // reading is free
+	ok(t, with("set", cg+"/a", "shares=100")...)
+	ok(t, with("delete", "--force", "-r", cg+"/a")...)
+	ok(t, append([]string{"--protect-system-cgroups=false"}, with("set", cg+"/b/docker/x", "shares=100")...)...)
+}
+
+func TestTree(t *testing.T) {
+	cg := place(t, "cpu")
+	ok(t, "cgroup", "create", cg+"/a.slice/b.scope")
+	var tree struct {
+		Name, Kind  string
+		Controllers []string
+		Children    []struct {
+			Name, Kind string
+			Children   []struct{ Name, Kind string }
+		}
+	}
+	if err := json.Unmarshal([]byte(ok(t, "--json", "cgroup", "tree", cg)), &tree); err != nil {
+		t.Fatal(err)
+	}
+	if tree.Name != t.Name() || tree.Kind != "cgroup" || tree.Children[0].Kind != "slice" || tree.Children[0].Children[0].Kind != "scope" {
+		t.Errorf("%+v", tree)
+	}
+	if out := ok(t, "cgroup", "tree", "--depth", "1", cg); strings.Count(out, "\n") != 2 {
+		t.Errorf("%s", out)
+	}
+	if out := ok(t, "cgroup", "tree", "--depth", "1"); !strings.HasPrefix(out, "/\n") || strings.Count(out, "\n") < 2 {
+		t.Errorf("%s", out)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	cg := place(t, "cpu")
+	cmd := exec.Command(binary, "--json", "cgroup", "watch", "--interval", "50ms", cg)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			lines <- s.Text()
+		}
+	}()
+	seen := func(event string) bool {
+		var e struct {
+			Event, Cgroup string
+			PIDs          []int
+		}
+		select {
+		case line := <-lines:
+			if err := json.Unmarshal([]byte(line), &e); err != nil {
+				t.Fatalf("%q: %v", line, err)
+			}
+		default:
+		}
+		return e.Event == event && e.Cgroup == cg+"/x"
+	}
+	eventually(t, "a cgroup that appears is reported", func() error { // until the watch has begun, it is not
+		ok(t, "cgroup", "create", cg+"/x")
+		if seen("appeared") {
+			return nil
+		}
+		ok(t, "cgroup", "delete", cg+"/x")
+		return fmt.Errorf("nothing yet")
+	})
+	ok(t, "cgroup", "create", cg+"/x")
+	ok(t, "cgroup", "add", cg+"/x", sleeper(t))
+	eventually(t, "a process that joins is reported", func() error {
+		if !seen("joined") {
+			return fmt.Errorf("nothing yet")
+		}
+		return nil
+	})
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	for range lines {
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("Ctrl-C: %v", err)
+	}
+}
+
+// TestDelegateForReal: the user works with the same commands.
+func TestDelegateForReal(t *testing.T) {
+	tool(t, "setpriv")
+	cg := place(t, "cpu")
+	ok(t, "cgroup", "delegate", "nobody", cg+"/mine")
+	ok(t, "cgroup", "create", cg+"/others")
+	script := fmt.Sprintf(`
+		set -e
+		C="%s cgroup"; MINE=%s/mine; OTHERS=%s/others
+		$C create $MINE/sub
+		$C add $MINE/sub $$
+		$C procs $MINE/sub | grep -q "^$$ "
+		$C set $MINE/sub shares=2048 2>/dev/null || test -e /sys/fs/cgroup/cgroup.controllers
+		$C remove $MINE/sub $$
+		$C procs $MINE | grep -q "^$$ "
+		$C delete $MINE/sub
+		for try in "create $OTHERS/sub" "set $OTHERS shares=1" "set $MINE shares=1" "add $OTHERS $$" "add $MINE %s" "delete $OTHERS" "delegate nobody $OTHERS"; do
+			if $C $try 2>/dev/null; then echo "not refused: $try"; exit 1; fi
+		done
+		echo done`, binary, cg, cg, sleeper(t))
+	if out := ok(t, "exec", cg+"/mine", "--", "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "sh", "-c", script); out != "done\n" {
+		t.Error(out)
+	}
+	refused(t, 2, "no such user", "cgroup", "delegate", "no-such-user", cg+"/x")
+}
+
+// TestCompletion: cobra's hidden command says what a shell would offer.
+func TestCompletion(t *testing.T) {
+	cg := place(t, "cpu")
+	ok(t, "cgroup", "create", cg+"/alpha/beta")
+	for _, tt := range []struct {
+		args  []string
+		want  string
+		wrong string
+	}{
+		{[]string{"cgroup", "get", "cp"}, "cpu:/\n", "memory"},
+		{[]string{"cgroup", "get", "cpu,me"}, "cpu,memory:/\n", ""},
+		{[]string{"cgroup", "tree", cg + "/al"}, cg + "/alpha/\n", ""},
+		{[]string{"cgroup", "procs", cg + "/alpha/"}, cg + "/alpha/beta\n", ""},
+		{[]string{"cgroup", "get", cg, "cpu.sh"}, "cpu.shares", "cpu.stat"},
+		{[]string{"cgroup", "get", cg, "cpu.st"}, "cpu.stat", ""},
+		{[]string{"cgroup", "set", cg, "cpu.s"}, "cpu.shares=", "cpu.stat"},
+		{[]string{"cgroup", "limit", cg, ""}, "cpu_limit=", ""},
+		{[]string{"cgroup", "delegate", "nob"}, "nobody", ""},
+		{[]string{"exec", "cp"}, "cpu:/\n", ""},
+	} {
+		if tt.args[1] == "get" && strings.Contains(tt.want, "memory") && !strings.Contains(ok(t, "--json", "cgroup", "tree", "--depth", "0"), `"memory"`) {
+			continue
+		}
+		out := ok(t, append([]string{"__complete"}, tt.args...)...)
+		if !strings.Contains(out, tt.want) || tt.wrong != "" && strings.Contains(out, tt.wrong) {
+			t.Errorf("%q: %q", tt.args, out)
+		}
+	}
+}
+
+// TestForAnybody: a user who may not read the daemon's configuration can look around.
+func TestForAnybody(t *testing.T) {
+	tool(t, "setpriv")
+	cg := place(t, "cpu")
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "secret.toml"), []byte("zk_host = \"x\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", binary, "cgroup", "get", cg, "shares")
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "shares  1024\n" {
+		t.Errorf("%q %v", out, err)
+	}
+	// One that was named has to be readable.
+	cmd = exec.Command("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", binary, "--config", filepath.Join(dir, "secret.toml"), "cgroup", "get", cg, "shares")
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "permission denied") {
+		t.Errorf("%q %v", out, err)
+	}
+}
