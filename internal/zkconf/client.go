@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path"
 
 	"github.com/go-zookeeper/zk"
@@ -57,15 +58,19 @@ func once[T any](ctx context.Context, c *client, f func(conn *zk.Conn) (T, error
 func ask[T any](ctx context.Context, c *client, f func(conn *zk.Conn) (T, error)) (T, error) {
 	for {
 		v, err := once(ctx, c, f)
-		if !lost(err) {
+		if !lost(err) || ctx.Err() != nil {
 			return v, err
 		}
 	}
 }
 
 // lost says whether an answer was lost rather than given. The session goes on,
-// and await waits for the connection.
+// and await waits for the connection. An error of the connection itself reaches
+// the one whose request was being written.
 func lost(err error) bool {
+	if connection := (*net.OpError)(nil); errors.As(err, &connection) {
+		return connection.Op != "dial" // await's reason why there is no session
+	}
 	return errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) || errors.Is(err, zk.ErrSessionMoved)
 }
 

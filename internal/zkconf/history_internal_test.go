@@ -24,10 +24,11 @@ func TestEntry(t *testing.T) {
 	if back.Reason != "a b "+strings.Repeat("ä", 98) || back.Version != 5 || !back.Time.Equal(time.Unix(1_700_000_000, 0)) {
 		t.Errorf("entry %+v", back)
 	}
+	endless := make([]byte, 2*MaxSize)
 	line := good[:bytes.IndexByte(good, '\n')+1]
 	for name, data := range map[string][]byte{
 		"another text": slices.Concat(line, compress([]byte("{} "))), "no text": line, "not compressed": slices.Concat(line, []byte("{}")),
-		"cut": good[:len(good)-9], "endless": slices.Concat(line, compress(make([]byte, 2*MaxSize))),
+		"cut": good[:len(good)-9], "endless": newEntry(endless, e),
 		"not a line": []byte("{}"), "not JSON": []byte("x\n"),
 	} {
 		back, err := parseEntry("version-1", data)
@@ -59,6 +60,7 @@ func FuzzEntry(f *testing.F) {
 
 func TestBeside(t *testing.T) {
 	world, reader := zk.WorldACL(zk.PermAll), zk.ACL{Perms: zk.PermRead, Scheme: "digest", ID: "r:hash"}
+	admin, use := zk.ACL{Perms: zk.PermAll, Scheme: "digest", ID: "a:hash"}, zk.WorldACL(zk.PermAll &^ zk.PermAdmin)[0]
 	own := []AuthData{{"digest", "a:b"}}
 	auth := zk.AuthACL(zk.PermAll)[0]
 	for _, c := range []struct {
@@ -73,7 +75,8 @@ func TestBeside(t *testing.T) {
 		{"open, identities", world, own, []zk.ACL{world[0], auth}},
 		{"closed", []zk.ACL{reader}, own, []zk.ACL{reader, auth}},
 		{"a hidden one", []zk.ACL{{Perms: zk.PermAll, Scheme: "digest", ID: "r:x"}, reader}, own, []zk.ACL{reader, auth}},
-		{"read only and no identity", []zk.ACL{reader}, nil, world},
+		{"no identity", []zk.ACL{reader}, nil, []zk.ACL{reader, use}},
+		{"no identity, and anybody may read", []zk.ACL{admin, zk.WorldACL(zk.PermRead)[0]}, nil, []zk.ACL{admin, use}},
 	} {
 		if diff := cmp.Diff(c.want, beside(c.document, c.own)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
