@@ -140,8 +140,9 @@ func (d *differ) settings() {
 			if n != nil && (!n.Values[file].Exists || n.Values[file].Text != "") {
 				continue
 			}
-			s := Setting{Place: dir.Place + ": " + file, Write: cgfs.Write{File: file, Text: d.inherited(dir.Path, file)}}
-			if s.Text == "" {
+			text := d.inherited(dir.Path, file)
+			s := Setting{Place: dir.Place + ": " + file, Write: cgfs.Write{File: file, Text: text, Want: text}}
+			if text == "" {
 				d.fault(s.Place, "no cgroup above has a value to inherit")
 				continue
 			}

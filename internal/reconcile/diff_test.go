@@ -257,7 +257,7 @@ func TestEditReadsOnlyWhatChanged(t *testing.T) {
 // needs, and nothing empty is ever written.
 func TestNestedCpusetRoot(t *testing.T) {
 	s := newScene(t, "cpuset", `{"cpuset": {"sub_cgroup": {"a": {"conf": {}}}}}`, Options{Root: "x/y"})
-	s.apply(s.want(`mkdir cpuset:/x
+	a := s.apply(s.want(`mkdir cpuset:/x
 mkdir cpuset:/x/y
 mkdir cpuset:/x/y/a
 write cpuset:/x/cpuset.cpus 0-1
@@ -267,6 +267,9 @@ write cpuset:/x/y/cpuset.mems 0
 write cpuset:/x/y/a/cpuset.cpus 0-1
 write cpuset:/x/y/a/cpuset.mems 0
 `))
+	if a.counts.Failed > 0 {
+		t.Errorf("taken and read back, but a fault: %+v", a.counts)
+	}
 	s.want("")
 	s.model.dirs[""].files["cpuset.cpus"] = ""
 	s.model.dirs["x"].files["cpuset.cpus"] = ""
