@@ -22,7 +22,7 @@ import (
 
 // readyTimeout is how long a server may take until it serves: a Java machine on
 // two busy cores, under the race detector's load.
-const readyTimeout = 60 * time.Second
+const readyTimeout = 3 * time.Minute
 
 // process is one server: a command that can be ended and started again.
 type process struct {

@@ -11,7 +11,7 @@ import (
 
 // clientTimeout is how long one operation of a ZKClient is repeated while the
 // server is away.
-const clientTimeout = 20 * time.Second
+const clientTimeout = time.Minute
 
 // World is the identity of everybody, for ZKClient.SetACL.
 const World = "world:anyone"

@@ -63,13 +63,12 @@ healthy() { # the API answers
 	[[ $line == *" 200 "* ]]
 } 2>/dev/null
 
-document() { # SHARES: "name=share ..."
-	local s text='' comma=''
+document() { # SHARES [REST]: "name=share ..."; more subsystems, as JSON. "idle" is always there, without processes
+	local s text='"idle": {"conf": {"share": 300}}'
 	for s in $1; do
-		text="$text$comma\"${s%=*}\": {\"conf\": {\"share\": ${s#*=}}}"
-		comma=', '
+		text="$text, \"${s%=*}\": {\"conf\": {\"share\": ${s#*=}}}"
 	done
-	printf '{"cpu": {"sub_cgroup": {%s}}}\n' "$text" >$conf/conf.tmp
+	printf '{"cpu": {"sub_cgroup": {%s}}%s}\n' "$text" "${2-}" >$conf/conf.tmp
 	mv $conf/conf.tmp $conf/arch_conf.json
 }
 
@@ -87,6 +86,16 @@ unharmed() { # AFTER WHAT
 	check "$1: they are where they were" within 20 placed web
 	check "$1: their cgroup is the same one" same "$(inode web)" "$web_inode"
 	check "$1: settings hold" within 20 twice web db
+	check "$1: an empty cgroup is there" within 20 test -d "$(dirof idle)"
+	if [ "$(inode idle)" != "$idle_inode" ]; then
+		# docs/cgroup-v2.md: systemd 254 removes it with the unit.
+		case $1 in
+		restart* | upgrade | "start again" | kill* | watchdog | good*) check "$1: an empty cgroup may be a new one" inside_unit ;;
+		*) bad "$1: an empty cgroup is a new one" ;;
+		esac
+		note "$1: the empty cgroup is a new one"
+		idle_inode=$(inode idle)
+	fi
 	check "$1: the unit is active" within 30 is ActiveState active
 	check "$1: the API answers" within 30 healthy healthz
 }
@@ -105,8 +114,8 @@ install_it() {
 		db = ["/run/cgatest/db.pid"]
 		app = ["/run/cgatest/app.pid"]
 	END
-	# A watchdog that bites within the patience of a test; the rest of the unit as it is shipped.
-	printf '[Service]\nWatchdogSec=4\nRestartSec=1\nTimeoutAbortSec=3\n' >"$drop/test.conf"
+	# A watchdog that bites within the patience of a test, but not a slow machine; the rest of the unit as it is shipped.
+	printf '[Service]\nWatchdogSec=8\nRestartSec=1\nTimeoutAbortSec=3\n' >"$drop/test.conf"
 	systemctl daemon-reload
 }
 
@@ -130,6 +139,7 @@ first_part() {
 	note "status: $(prop StatusText)"
 	note "root: $(root); daemon: $(where "$(prop MainPID)")"
 	web_inode=$(inode web)
+	idle_inode=$(inode idle)
 	unharmed "start"
 
 	sandbox
@@ -143,6 +153,7 @@ first_part() {
 	check "edit: settings" within 20 twice db web
 	document "web=400 db=200"
 	check "edit: settings back" within 20 twice web db
+	devices
 
 	main=$(prop MainPID)
 	check "reload" systemctl reload "$unit"
@@ -151,11 +162,11 @@ first_part() {
 	systemctl daemon-reload
 	unharmed "daemon-reload"
 	systemctl daemon-reexec
-	within 20 systemctl is-system-running --quiet || true # may be degraded for reasons of its own
+	within 20 systemctl is-active --quiet init.scope || true # it answers again
 	unharmed "daemon-reexec"
 	other_units
 	unharmed "other units"
-	check "so far: the same process" same "$(prop MainPID)" "$main"
+	check "so far: the same process, by the watchdog's leave too" same "$(prop MainPID)" "$main"
 
 	for i in 1 2 3; do
 		main=$(prop MainPID)
@@ -193,8 +204,8 @@ first_part() {
 	check "watchdog: started again" within 60 is NRestarts $((n + 1))
 	check "watchdog: the old process is gone" gone "$main"
 	unharmed "watchdog"
-	check "watchdog: quiet while all is well" sleep 10
-	check "watchdog: no restart meanwhile" is NRestarts $((n + 1))
+	placed_unit
+	check "watchdog: no other restart" is NRestarts $((n + 1))
 
 	mv $conf/cgrouparchd.toml $conf/good
 	echo 'nonsense = 1' >$conf/cgrouparchd.toml
@@ -205,7 +216,6 @@ first_part() {
 	check "good configuration: it comes by itself" within 30 is ActiveState active
 	unharmed "good configuration"
 
-	placed_unit
 	check "enable" systemctl enable --quiet "$unit"
 }
 
@@ -243,6 +253,27 @@ delegation() {
 	check "run by hand: uses the same root" bash -c '
 		cgrouparchd run --once --config /etc/cgrouparchd/cgrouparchd.toml >/dev/null 2>&1; [ "$1" = "$(sed -n "s/.*\"cgroup_root\":\"\([^\"]*\)\".*/\1/p" /run/cgrouparchd/root.json)" ]' - "$(root)"
 }
+
+inside_unit() { [[ $(root) == *.service/* ]]; }
+
+# Device rules from within the sandbox: on v2 a program of eBPF.
+devices() {
+	document "web=400 db=200" ', "devices": {"sub_cgroup": {"web": {"conf": {"deny": ["a"], "allow": ["c 1:3 rwm"]}}}}'
+	check "devices: one that is not allowed" within 20 refused /dev/zero
+	check "devices: one that is allowed" opens /dev/null
+	systemctl restart "$unit"
+	check "devices: rules outlive the daemon" refused /dev/zero
+	unharmed "restart with device rules"
+	check "devices: rules hold" refused /dev/zero
+	document "web=400 db=200"
+	check "devices: rules go with the setting" within 20 opens /dev/zero
+}
+opens() { # DEVICE, by a process in web
+	local dir
+	dir=$(v1 && echo "/sys/fs/cgroup/devices$(at web)" || dirof web)
+	bash -c 'if [ -d "$1" ]; then echo $$ >"$1/cgroup.procs" || exit; fi; : <"$2"' - "$dir" "$1" 2>/dev/null
+}
+refused() { opens /dev/null && ! opens "$1"; }
 
 controllers() { [[ " $(cat "/sys/fs/cgroup$(dirname "$(at web)")/cgroup.subtree_control") " == *" cpu "* ]]; }
 
@@ -294,6 +325,7 @@ second_part() {
 	web=$(pid web)
 	check "boot: processes are placed" within 20 placed web
 	web_inode=$(inode web)
+	idle_inode=$(inode idle)
 	unharmed "boot"
 }
 

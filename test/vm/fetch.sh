@@ -10,6 +10,10 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${CGROUPARCHD_VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cgrouparchd-vm}
 mkdir -p "$cache"
+exec 9>"$cache/lock" # one at a time: the package lists are shared
+flock 9
+# A mirror in the middle of an update, or a network that stumbles, deserves a second chance.
+again() { "$@" || { sleep 15 && "$@"; }; }
 
 missing=
 while read -r proof package; do
@@ -23,9 +27,9 @@ LIST
 if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 	echo "fetch.sh: installing$missing"
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get update -q
+	again apt-get update -q
 	# seabios is only recommended by QEMU and needed by every machine. Word splitting is meant.
-	apt-get install -y -q --no-install-recommends seabios $missing
+	again apt-get install -y -q --no-install-recommends seabios $missing
 elif [ -n "$missing" ]; then
 	echo "fetch.sh: not installed:$missing" >&2
 fi
@@ -42,7 +46,7 @@ rm -rf "$cache/apt"
 unpack() {
 	rm -rf "$3.new" "$3.deb"
 	mkdir -p "$3.new" "$3.deb"
-	(cd "$3.deb" && "$here/apt.sh" "$1" download -q "$2")
+	(cd "$3.deb" && again "$here/apt.sh" "$1" download -q "$2")
 	dpkg -x "$3.deb"/*.deb "$3.new"
 	rm -rf "$3.deb"
 	mv "$3.new" "$3"
@@ -50,7 +54,12 @@ unpack() {
 
 # The cloud kernels are small and have NVMe and ext4 built in; the meta package names the newest.
 kernel() {
+	again "$here/apt.sh" "$1" lists
 	package=$("$here/apt.sh" "$1" cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+	[ -n "$package" ] || {
+		echo "fetch.sh: $1 names no kernel in linux-image-cloud-amd64" >&2
+		exit 1
+	}
 	unpack "$1" "$package" "$2"
 }
 

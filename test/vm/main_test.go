@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -76,13 +77,14 @@ func cached(t *testing.T, name, how string) string {
 	return path
 }
 
-// builder compiles what goes into guests, each thing once.
+// builder compiles what goes into guests, each thing once. Guests share one.
 type builder struct {
 	dir  string
+	mu   sync.Mutex
 	made map[string]string // output by package and kind
 }
 
-func newBuilder(t *testing.T) *builder { return &builder{t.TempDir(), map[string]string{}} }
+func newBuilder(t *testing.T) *builder { return &builder{dir: t.TempDir(), made: map[string]string{}} }
 
 // program compiles a command; tests compiles a package's tests. Both are static: a guest has no C library.
 func (b *builder) program(t *testing.T, pkg string) string { return b.build(t, pkg, "build") }
@@ -90,6 +92,8 @@ func (b *builder) tests(t *testing.T, pkg string) string   { return b.build(t, p
 
 func (b *builder) build(t *testing.T, pkg string, verb ...string) string {
 	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	key := strings.Join(append(verb, pkg), " ")
 	if out, ok := b.made[key]; ok {
 		return out

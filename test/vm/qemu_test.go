@@ -2,19 +2,17 @@ package vm
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -43,6 +41,7 @@ var mask = []string{
 	"modprobe@efi_pstore.service", "modprobe@dm_mod.service", "modprobe@loop.service", "kmod-static-nodes.service",
 	"dev-hugepages.mount", "dev-mqueue.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "sys-kernel-config.mount",
 	"sys-fs-fuse-connections.mount", "proc-sys-fs-binfmt_misc.automount",
+	"redis-server.service", // the test starts its own
 }
 
 // result is what came out of a guest.
@@ -50,10 +49,22 @@ type result struct {
 	ended map[string]int    // status by job
 	last  string            // the job that ended last
 	text  map[string]string // output by job; "" is what came outside of jobs
+	spent map[string]spent
 	boots int
 	took  time.Duration
 	fault error // why the run as a whole is void, or nil
 	tail  string
+}
+
+// spent is how long a job took by the clocks of the host and of the guest. An emulated clock may be wrong: that explains what failed.
+type spent struct{ host, guest time.Duration }
+
+func (s spent) String() string {
+	text := s.host.Round(100 * time.Millisecond).String()
+	if off := (s.guest - s.host).Abs(); off > 2*time.Second {
+		text += fmt.Sprintf(" (%v by the guest's clock)", s.guest)
+	}
+	return text
 }
 
 // run boots the machine, lets it run its jobs, and returns when it is off.
@@ -80,65 +91,45 @@ func (m machine) run(t *testing.T, b *builder) result {
 	}
 	line := "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check " +
 		"rcupdate.rcu_expedited=1 random.trust_cpu=on psi=1 swapaccount=1 "
+	disk := filepath.Join(dir, "disk")
 	if m.image == "" {
-		disk := m.makeDisk(t, filepath.Join(dir, "disk"))
 		args = append(args, "-drive", "if=none,id=disk,format=raw,cache=unsafe,file="+disk, "-device", "virtio-blk-pci,drive=disk")
 		line += "vm.layout=" + m.layout + " vm.disk=/dev/vda vm.scheduler=bfq "
 	} else {
-		image := copyImage(t, cached(t, m.image, "test/vm/image.sh"), filepath.Join(dir, "root"))
-		args = append(args, "-drive", "if=none,id=root,format=raw,cache=unsafe,file="+image, "-device", "nvme,drive=root,serial=root")
+		args = append(args, "-drive", "if=none,id=root,format=raw,cache=unsafe,file="+disk, "-device", "nvme,drive=root,serial=root")
 		line += "vm.root=/dev/nvme0n1 vm.mask=" + strings.Join(mask, ",") + " systemd.show_status=1 systemd.log_target=console "
 	}
 	args = append(args, "-no-reboot", "-append", line+m.append)
 
-	// Emulated time passes slower than ours when the machine is busy, so the guest's own limits, which name the job, come first.
-	limit := 3 * time.Minute
-	for _, j := range m.jobs {
-		limit += 2 * time.Duration(j.Seconds) * time.Second
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := m.limit(t)
 	defer cancel()
 	start := time.Now()
-	r := result{ended: map[string]int{}, text: map[string]string{}}
+	r := result{ended: map[string]int{}, text: map[string]string{}, spent: map[string]spent{}}
 	for again := true; again && r.fault == nil; {
-		boots, last := r.boots, r.last
-		r.fault = boot(ctx, &r, append([]string{qemu}, args...))
-		if r.boots == boots {
-			r.fault = cmp.Or(r.fault, errors.New("the guest's user space never came up"))
-		}
+		last := r.last
+		r.fault = boot(ctx, t, &r, append([]string{qemu}, args...), func() { m.makeDisk(t, disk) }, console)
 		again = r.last != last && slices.ContainsFunc(m.jobs, func(j job.Job) bool { return j.Name == r.last && j.Reboot })
 	}
 	r.took = time.Since(start)
 	if ctx.Err() != nil {
-		r.fault = fmt.Errorf("the guest did not end within %v: %w", limit, context.Cause(ctx))
+		r.fault = fmt.Errorf("the guest did not end: %w", context.Cause(ctx))
 	}
-	log, _ := os.ReadFile(console)
-	r.tail = lastLines(strings.ReplaceAll(string(log), "\r", ""), 40)
+	r.tail = consoleTail(console)
 	return r
 }
 
-// boot runs QEMU until the guest powers off, restarts or panics. A restart takes another QEMU: after minutes of work, one that resets
-// itself can need many more for the next boot (7.2: each store to a page that once held code walks through all that was translated).
-func boot(ctx context.Context, r *result, argv []string) error {
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	// It dies with the thread that started it (prctl(2)), so that a killed test leaves nothing behind.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var own strings.Builder
-	cmd.Stderr = &own
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
+// limit bounds all boots of a guest together. Emulated time passes slower than ours when the machine is busy, so the jobs' own limits,
+// which the guest keeps and which name the job, come first; but before all stands the test's own (-timeout), so that it ends with a
+// report instead of a panic.
+func (m machine) limit(t *testing.T) (context.Context, context.CancelFunc) {
+	limit := 2 * bootLimit
+	for _, j := range m.jobs {
+		limit += 2 * time.Duration(j.Seconds) * time.Second
 	}
-	if err != nil {
-		return fmt.Errorf("qemu: %w", err)
+	if end, ok := t.Deadline(); ok {
+		limit = min(limit, time.Until(end)-15*time.Second)
 	}
-	r.read(out)
-	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("qemu: %w: %s", err, own.String())
-	}
-	return nil
+	return context.WithTimeoutCause(t.Context(), limit, fmt.Errorf("stopped after %v", limit.Round(time.Second)))
 }
 
 // pack writes the initial RAM file system: init, busybox, modules, and the payload with the list of jobs.
@@ -170,28 +161,25 @@ func (m machine) pack(t *testing.T, b *builder, k kernel, name string) error {
 	return a.close()
 }
 
-// makeDisk makes an empty ext4 file system.
-func (m machine) makeDisk(t *testing.T, name string) string {
+// makeDisk makes the guest's own disk, which lasts for its restarts: a copy of the distribution's, or an empty ext4 file system.
+func (m machine) makeDisk(t *testing.T, name string) {
 	t.Helper()
-	if out, err := exec.Command(tool(t, "mke2fs"), "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", name, "64M").CombinedOutput(); err != nil {
-		t.Fatalf("mke2fs: %v: %s", err, out)
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
 	}
-	return name
+	cmd := exec.Command(tool(t, "mke2fs"), "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", name, "64M")
+	if m.image != "" {
+		cmd = exec.Command("cp", "--sparse=always", cached(t, m.image, "test/vm/image.sh"), name)
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v: %s", cmd.Args, err, out)
+	}
 }
 
-// copyImage gives the guest a disk of its own, which lasts for its restarts.
-func copyImage(t *testing.T, image, name string) string {
-	t.Helper()
-	if out, err := exec.Command("cp", "--sparse=always", image, name).CombinedOutput(); err != nil {
-		t.Fatalf("cp: %v: %s", err, out)
-	}
-	return name
-}
-
-// read sorts the guest's output by job until it ends.
-func (r *result) read(out io.Reader) {
+// read sorts the guest's output by job until it ends, and calls up when the guest's user space is there.
+func (r *result) read(out io.Reader, up func()) {
 	text := map[string]*strings.Builder{}
-	current := ""
+	current, began, uptime := "", time.Now(), int64(0)
 	lines := bufio.NewReader(out)
 	for {
 		line, err := lines.ReadString('\n')
@@ -200,10 +188,12 @@ func (r *result) read(out io.Reader) {
 		switch {
 		case isMark && e.Kind == "boot":
 			r.boots++
+			up()
 		case isMark && e.Kind == "begin":
-			current = e.Name
+			current, began, uptime = e.Name, time.Now(), e.Uptime
 		case isMark && e.Kind == "end":
 			r.ended[e.Name], r.last, current = e.Status, e.Name, ""
+			r.spent[e.Name] = spent{time.Since(began), time.Duration(e.Uptime-uptime) * time.Millisecond}
 		case isMark: // a note of init's own
 			line = "init: " + e.Name
 			fallthrough
@@ -223,9 +213,4 @@ func (r *result) read(out io.Reader) {
 	for name, b := range text {
 		r.text[name] += b.String()
 	}
-}
-
-func lastLines(text string, n int) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

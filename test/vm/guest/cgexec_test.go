@@ -19,7 +19,12 @@ func TestCgexec(t *testing.T) {
 		"pids": {"sub_cgroup": {"inner": {"conf": {}, "sub_cgroup": {"leaf": {"conf": {"max": 50}}}}, "only": {"conf": {}}}}}`)
 	h.start()
 	h.wantNoFaults()
-	born := func(name string, homes map[string]string) {
+	type place struct {
+		subsystem, cgroup string
+		pid               int
+	}
+	var born []place
+	start := func(name string, homes map[string]string) {
 		t.Helper()
 		argument := strings.Fields(h.cli("get-cgexec-arg", name).wantStatus(t, 0).out)
 		cmd := exec.Command("cgexec", append(argument, "sleep", "3600")...)
@@ -27,21 +32,22 @@ func TestCgexec(t *testing.T) {
 		p := startProc(t, cmd)
 		for subsystem, cgroup := range homes {
 			h.wantIn(subsystem, cgroup, p.pid())
+			born = append(born, place{subsystem, cgroup, p.pid()})
 		}
-		throughout(t, 3*time.Second, "full passes", func() error {
-			for subsystem, cgroup := range homes {
-				if err := h.areIn(subsystem, cgroup, p.pid()); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
 	}
 	inner := "inner"
 	if os.Getenv(layoutEnv) == "v2" {
 		inner = "inner/@members"
 	}
-	born("leaf", map[string]string{"cpu": "inner/leaf", "pids": "inner/leaf"})
-	born("inner", map[string]string{"cpu": inner, "pids": inner})
-	born("only", map[string]string{"pids": "only"})
+	start("leaf", map[string]string{"cpu": "inner/leaf", "pids": "inner/leaf"})
+	start("inner", map[string]string{"cpu": inner, "pids": inner})
+	start("only", map[string]string{"pids": "only"})
+	throughout(t, 3*time.Second, "full passes", func() error {
+		for _, b := range born {
+			if err := h.areIn(b.subsystem, b.cgroup, b.pid); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

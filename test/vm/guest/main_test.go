@@ -15,6 +15,8 @@ const (
 	layoutEnv = "CGROUPARCHD_GUEST"
 	// systemdEnv is set where systemd is process 1.
 	systemdEnv = "CGROUPARCHD_GUEST_SYSTEMD"
+	// serversEnv is set where ZooKeeper and Redis are installed.
+	serversEnv = "CGROUPARCHD_GUEST_SERVERS"
 	// binaryEnv is the daemon.
 	binaryEnv = "CGROUPARCHD_BINARY"
 	// workloadEnv makes the test binary a sample process (see workload).
@@ -84,5 +86,14 @@ func needSystemd(t *testing.T) {
 	need(t, "v1", "v2", "hybrid")
 	if os.Getenv(systemdEnv) != "1" {
 		t.Skip("this guest has no systemd")
+	}
+}
+
+// needServers skips a test that wants real ZooKeeper and Redis.
+func needServers(t *testing.T) {
+	t.Helper()
+	need(t, "v1", "v2", "hybrid")
+	if os.Getenv(serversEnv) != "1" {
+		t.Skip("this guest has no ZooKeeper and Redis")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -60,6 +61,35 @@ func (h *host) optional() []string {
 		return []string{"@members"}
 	}
 	return nil
+}
+
+// TestUnifiedPlacement: a process goes with all its descendants and threads, but for a child with a pid file of its own; a pid file that
+// changes takes its processes elsewhere.
+func TestUnifiedPlacement(t *testing.T) {
+	need(t, "v2")
+	h := newHost(t, "/cga")
+	file := filepath.Join(h.dir, "child.pid")
+	family := shell(t, `
+		for i in 1 2 3; do sh -c 'sleep 3600 & sleep 3600 & wait' & done
+		sleep 3600 & echo $! >"$1.new"; mv "$1.new" "$1"
+		wait`, file)
+	members := family.wantSession(11)
+	child := readPID(t, file)
+	others := slices.DeleteFunc(slices.Clone(members), func(pid int) bool { return pid == child })
+	many := startWorkload(t, "threads")
+	h.pidFiles(map[string]int{"a": family.pid(), "a/deep": many.pid()})
+	h.settings["cgroup_pid_files"].(map[string][]string)["own"] = []string{file}
+	h.settings["tasks_update_interval"] = 3600
+	h.document(`{"cpu": {"sub_cgroup": {"a": {"conf": {}, "sub_cgroup": {"deep": {"conf": {}}}}, "own": {"conf": {}}}}, "memory": {"sub_cgroup": {"a": {"conf": {}}}}}`)
+	h.start()
+	h.wantIn("cpu", "a/@members", others...)
+	h.wantIn("cpu", "own", child)
+	h.wantIn("cpu", "a/deep", many.pid())
+	h.wantNoFaults()
+	late := sleeper(t)
+	must(t, os.Rename(h.file("new", strconv.Itoa(late.pid())), file))
+	h.wantIn("cpu", "own", late.pid())
+	h.wantIn("cpu", "a/@members", child) // one of the family again
 }
 
 // TestUnifiedSettings: the v1 vocabulary becomes v2 files, edits and removals included.

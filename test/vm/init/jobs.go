@@ -16,7 +16,7 @@ import (
 
 // runAll runs the jobs listed in dir. With a state directory, on a disk, it knows which ran before a reboot.
 func runAll(out *os.File, dir, state string) {
-	say(out, job.Event{Kind: "boot", Name: "uptime " + readText("/proc/uptime")})
+	say(out, job.Event{Kind: "boot"})
 	var jobs []job.Job
 	data, err := os.ReadFile(filepath.Join(dir, job.File))
 	if err == nil {

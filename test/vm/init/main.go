@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -76,7 +77,12 @@ func parseCommandLine(text string) map[string]string {
 }
 
 // say tells the host of an event, on a line of its own, whatever a job left before it. Nobody else could be told that it cannot be said.
-func say(out *os.File, e job.Event) { _, _ = fmt.Fprintf(out, "\n%v\n", e) }
+func say(out *os.File, e job.Event) {
+	uptime, _, _ := strings.Cut(readText("/proc/uptime"), " ")
+	seconds, _ := strconv.ParseFloat(uptime, 64)
+	e.Uptime = int64(seconds * 1000)
+	_, _ = fmt.Fprintf(out, "\n%v\n", e)
+}
 
 func note(out *os.File, err error) { say(out, job.Event{Kind: "note", Name: err.Error()}) }
 

@@ -44,10 +44,14 @@ type Event struct {
 	Name string
 	// Status is how the job ended: its exit status, or 128 and the signal's number.
 	Status int
+	// Uptime is what the guest's clock said, in milliseconds since its kernel started.
+	Uptime int64
 }
 
 // String is the line that stands for the event.
-func (e Event) String() string { return fmt.Sprintf("%s%s %d %s", mark, e.Kind, e.Status, e.Name) }
+func (e Event) String() string {
+	return fmt.Sprintf("%s%s %d %d %s", mark, e.Kind, e.Status, e.Uptime, e.Name)
+}
 
 // ParseEvent says whether a line of the guest's output is a mark.
 func ParseEvent(line string) (Event, bool) {
@@ -56,7 +60,9 @@ func ParseEvent(line string) (Event, bool) {
 		return Event{}, false
 	}
 	kind, rest, ok1 := strings.Cut(rest, " ")
-	status, name, ok2 := strings.Cut(rest, " ")
-	n, err := strconv.Atoi(status)
-	return Event{kind, name, n}, ok1 && ok2 && err == nil
+	status, rest, ok2 := strings.Cut(rest, " ")
+	uptime, name, ok3 := strings.Cut(rest, " ")
+	n, err1 := strconv.Atoi(status)
+	ms, err2 := strconv.ParseInt(uptime, 10, 64)
+	return Event{kind, name, n, ms}, ok1 && ok2 && ok3 && err1 == nil && err2 == nil
 }
