@@ -341,6 +341,7 @@ case $# in
 	;;
 esac
 if [ $failed = 1 ]; then
-	journalctl -u "$unit" -o short-monotonic --no-pager | tail -n 60
+	journalctl -u "$unit" -o short-monotonic --no-pager | grep -E '"level":"(warn|error)"' | tail -n 20
+	journalctl -u "$unit" -o short-monotonic --no-pager | grep '"level"' | tail -n 40
 fi
 exit $failed

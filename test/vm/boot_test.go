@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -78,8 +79,12 @@ func consoleTail(file string) string {
 	if err != nil {
 		return err.Error()
 	}
-	return lastLines(strings.ReplaceAll(string(log), "\r", ""), 40)
+	text := waiting.ReplaceAllString(strings.ReplaceAll(string(log), "\r", ""), "")
+	return lastLines(text, 40)
 }
+
+// waiting is how systemd says, many times, that our unit runs.
+var waiting = regexp.MustCompile(`(?m)^.*Job vmtest.service/start running.*\n?`)
 
 func lastLines(text string, n int) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
