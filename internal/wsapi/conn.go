@@ -25,22 +25,29 @@ const (
 	lingerBytes = 1 << 20
 )
 
-// A conn is one websocket. The goroutine in serve reads and writes messages;
-// pings and the farewell are control frames, which may be written beside it.
+// A conn is one websocket. The goroutine in serve reads requests and writes
+// their replies, each subscription has one that writes its items; pings and
+// the farewell are control frames, which may be written beside them.
 type conn struct {
 	server *Server
 	ws     *websocket.Conn
 	log    *zap.Logger
+	in     []byte // the request; kept small between requests
+
+	subscriptions map[string]*subscription // by feed
+
+	writing sync.Mutex // held for a whole message
 
 	mu      sync.Mutex
-	busy    bool // a request is being answered
-	leaving bool // we go away: no further request is answered
+	busy    int  // messages being made or sent
+	leaving bool // we go away: no further message
 	pinger  *time.Timer
 }
 
 func newConn(s *Server, ws *websocket.Conn) *conn {
-	c := &conn{server: s, ws: ws, log: s.Log.With(zap.Stringer("client", ws.RemoteAddr()))}
+	c := &conn{server: s, ws: ws, subscriptions: map[string]*subscription{}, log: s.Log.With(zap.Stringer("client", ws.RemoteAddr()))}
 	ws.SetReadLimit(maxRequest)
+	ws.EnableWriteCompression(false) // for shared replies only: else each reply would be compressed anew
 	ws.SetPongHandler(func(string) error { return c.alive() })
 	answer := ws.PingHandler()
 	ws.SetPingHandler(func(data string) error {
@@ -59,6 +66,7 @@ func (c *conn) alive() error {
 
 // serve answers requests until the connection ends.
 func (c *conn) serve(ctx context.Context) {
+	defer c.unsubscribe()
 	defer func() { _ = c.ws.Close() }()
 	c.log.Debug("websocket opened")
 	c.mu.Lock()
@@ -88,7 +96,7 @@ func (c *conn) loop(ctx context.Context) error {
 		if err := c.alive(); err != nil {
 			return err
 		}
-		_, data, err := c.ws.ReadMessage()
+		data, err := c.read()
 		if err != nil {
 			return err
 		}
@@ -96,37 +104,78 @@ func (c *conn) loop(ctx context.Context) error {
 			continue // only the client's close frame is of interest
 		}
 		err = c.answer(ctx, data)
-		c.end()
+		c.finished()
 		if err != nil {
 			return err
 		}
 	}
 }
 
-// begin marks a request as under way, unless we go away.
+// keptRequest is how large a buffer for requests a quiet connection keeps.
+const keptRequest = 1 << 10
+
+// read reads one request, valid until the next call. The library's limit is of
+// what is on the wire: compressed, that could be a thousand times as much.
+func (c *conn) read() ([]byte, error) {
+	if cap(c.in) > keptRequest {
+		c.in = nil
+	}
+	_, r, err := c.ws.NextReader()
+	if err != nil {
+		return nil, err
+	}
+	in := c.in[:0]
+	for {
+		if len(in) == cap(in) {
+			in = append(in, 0)[:len(in)]
+		}
+		n, err := r.Read(in[len(in):cap(in)])
+		in = in[:len(in)+n]
+		c.in = in
+		switch {
+		case len(in) > maxRequest:
+			c.close(websocket.CloseMessageTooBig, "")
+			return nil, websocket.ErrReadLimit
+		case errors.Is(err, io.EOF):
+			return in, nil
+		case err != nil:
+			return nil, err
+		}
+	}
+}
+
+// begin marks a message as under way, unless we go away.
 func (c *conn) begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.leaving {
 		return false
 	}
-	c.busy = true
+	c.busy++
 	return true
 }
 
-// end says the farewell that had to wait for the reply: after a close frame
-// nothing else may be sent.
-func (c *conn) end() {
+// finished says the farewell that had to wait for messages under way: after a
+// close frame nothing else may be sent.
+func (c *conn) finished() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.busy = false
-	if c.leaving {
+	c.busy--
+	if c.leaving && c.busy == 0 {
 		c.farewell()
 	}
 }
 
-// goAway tells the client that the server stops, at once or after the reply
-// that is under way.
+// unsubscribe ends all subscriptions, once the connection is closed so that
+// none of them can be held up.
+func (c *conn) unsubscribe() {
+	for name := range c.subscriptions {
+		c.end(name)
+	}
+}
+
+// goAway tells the client that the server stops, at once or after the messages
+// that are under way.
 func (c *conn) goAway() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,7 +183,7 @@ func (c *conn) goAway() {
 		return
 	}
 	c.leaving = true
-	if !c.busy {
+	if c.busy == 0 {
 		c.farewell()
 	}
 }
@@ -165,15 +214,61 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// answer runs one request. An error ends the connection.
+// answer answers one request. An error ends the connection.
 func (c *conn) answer(ctx context.Context, data []byte) error {
-	reply := newReply(c)
-	defer reply.release()
-	err := c.run(ctx, data, reply)
-	if err == nil && reply.empty() {
-		err = errors.New("no reply")
+	// What was asked before, word for word, needs not even be parsed.
+	if share := c.server.shares.get(data); share != nil {
+		defer share.release()
+		if <-share.done; share.message != nil {
+			return c.send(share)
+		}
 	}
+	request, err := parseRequest(data)
+	epoch := c.server.Epochs[request.cmd]
+	if err != nil || epoch == nil {
+		return c.reply(ctx, request, err, nil)
+	}
+	share, maker := c.server.shares.add(data, epoch(), epoch)
+	if share == nil {
+		return c.reply(ctx, request, nil, nil)
+	}
+	defer share.release()
+	if maker {
+		return c.reply(ctx, request, nil, share)
+	}
+	if <-share.done; share.message != nil {
+		return c.send(share)
+	}
+	return c.reply(ctx, request, nil, nil)
+}
+
+// send sends a shared reply in one piece.
+func (c *conn) send(share *shared) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if err := c.ws.SetWriteDeadline(time.Now().Add(c.server.WriteTimeout + fairTime(int64(share.size)))); err != nil {
+		return err
+	}
+	if share.size >= compressAbove {
+		c.ws.EnableWriteCompression(true) // if the client has offered it
+		defer c.ws.EnableWriteCompression(false)
+	}
+	return c.ws.WritePreparedMessage(share.message)
+}
+
+// reply runs a request's command and sends what it writes, or the error.
+func (c *conn) reply(ctx context.Context, request request, err error, making *shared) error {
+	reply := newReply(c, making)
+	defer reply.release()
 	if err == nil {
+		err = c.run(ctx, request, reply)
+	}
+	switch {
+	case errors.Is(err, errNoReply):
+		return nil
+	case err == nil && reply.empty():
+		err = errors.New("nothing written")
+	case err == nil:
 		return reply.finish()
 	}
 	if reply.err != nil {
@@ -189,30 +284,34 @@ func (c *conn) answer(ctx context.Context, data []byte) error {
 		c.close(websocket.CloseInternalServerErr, known.Message)
 		return fmt.Errorf("reply cut off: %w", err)
 	}
-	reply.discard()
+	reply.keep() // an error is one client's own
 	if _, err := reply.Write(known.json()); err != nil {
 		return err
 	}
 	return reply.finish()
 }
 
-// run finds and runs the command; a panic in it costs this request only.
-func (c *conn) run(ctx context.Context, data []byte, w io.Writer) (err error) {
-	request, err := parseRequest(data)
-	if err != nil {
+// run finds and runs the command.
+func (c *conn) run(ctx context.Context, request request, w io.Writer) error {
+	if known, err := c.feedRequest(ctx, request, w); known {
 		return err
 	}
 	command, ok := c.server.Commands[request.cmd]
 	if !ok {
 		return &Error{Code: CodeInvalidCmd, Message: "invalid cmd: " + request.cmd}
 	}
+	return c.guard(request.cmd, func() error { return command(ctx, request.args, w) })
+}
+
+// guard makes a panic in a command cost this request only.
+func (c *conn) guard(cmd string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.log.Error("websocket command panicked", zap.String("cmd", request.cmd), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			c.log.Error("websocket command panicked", zap.String("cmd", cmd), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	return command(ctx, request.args, w)
+	return f()
 }
 
 // linger lets the client read our close frame before the connection is torn

@@ -2,7 +2,8 @@
 //
 // One goroutine per connection reads a request, runs its command and writes
 // the reply, so replies are in order and a client that sends without reading
-// is held back by its own unread replies, not by our memory.
+// is held back by its own unread replies, not by our memory. A subscription
+// has a goroutine beside it, and sends between replies.
 package wsapi
 
 import (
@@ -54,6 +55,12 @@ type Server struct {
 	Listener net.Listener
 	// Commands is the API: each request's "cmd" is a name in it.
 	Commands map[string]Command
+	// Epochs names commands whose reply is the same for equal requests as long
+	// as the function returns the same number, which never falls: such a reply
+	// is made once for all clients. The function is called often.
+	Epochs map[string]func() int64
+	// Feeds are what clients can subscribe to.
+	Feeds map[string]*Feed
 	// Health and Ready decide about /healthz and /readyz: nil is 200, an error
 	// is 503 with its text. A nil function is always 200.
 	Health, Ready func() error
@@ -84,6 +91,7 @@ type Server struct {
 	StopTimeout time.Duration
 
 	names   hostNames
+	shares  *shares
 	buffers websocket.BufferPool // write buffers, held only while writing
 
 	mu       sync.Mutex
@@ -163,6 +171,7 @@ func (s *Server) prepare() {
 	setDefault(&s.IdleTimeout, defaultIdleTimeout)
 	setDefault(&s.StopTimeout, defaultStopTimeout)
 	s.names = newHostNames(s.Hostnames, s.AllowedHosts)
+	s.shares = newShares()
 	s.conns = map[*conn]struct{}{}
 	s.buffers = &sync.Pool{}
 	s.drained = make(chan struct{})
@@ -222,10 +231,11 @@ func (s *Server) serveWebsocket(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.leave()
 	upgrader := websocket.Upgrader{
-		HandshakeTimeout: httpTimeout,
-		WriteBufferPool:  s.buffers,
-		WriteBufferSize:  frameBuffer,
-		CheckOrigin:      func(*http.Request) bool { return true }, // checked before, see serveHTTP
+		HandshakeTimeout:  httpTimeout,
+		EnableCompression: true,
+		WriteBufferPool:   s.buffers,
+		WriteBufferSize:   frameBuffer,
+		CheckOrigin:       func(*http.Request) bool { return true }, // checked before, see serveHTTP
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 			w.Header().Set("Sec-Websocket-Version", "13")
 			httpError(w, status, reason.Error())
