@@ -81,6 +81,7 @@ type daemon struct {
 	sampler    *account.Sampler
 	writer     *account.Writer // nil without Redis
 	service    *account.Service
+	slots      *slotFeed
 	listener   net.Listener
 	notifier   *notifier
 	agent      *agent // nil without ZooKeeper
@@ -181,9 +182,14 @@ func (d *daemon) accounting() (err error) {
 		Ring: d.ring, Log: d.log.Named("sampler"), MaxOpen: raiseFileLimit(), SlotDone: done, Beat: d.sampling.beat,
 		Alarm: d.alarm, CPU: &d.costs.sampler,
 	})
-	d.service = account.NewService(account.ServiceOptions{Ring: d.ring, Writer: d.writer})
+	d.service = account.NewService(account.ServiceOptions{Ring: d.ring, Writer: d.writer, MaxInFlight: streamedBytes})
+	d.slots = newSlotFeed(d.service)
 	return nil
 }
+
+// streamedBytes bounds the answers too large to be shared; with wsapi's bound on
+// those that are, at most 64 MiB are in flight for all clients.
+const streamedBytes = 32 << 20
 
 // raiseFileLimit raises RLIMIT_NOFILE as far as it goes and says how many usage
 // files may be kept open, with some descriptors left for everything else.
@@ -213,6 +219,7 @@ func (d *daemon) tasks() []task {
 		{"pid file command", d.askPidFiles},
 		{"pid file watch", func(ctx context.Context) error { return d.pidWatch.Run(ctx, d.reconciler.Placed) }},
 		{"sampler", d.sampler.Run},
+		{"slots to clients", d.slots.run},
 		{"api", d.serve},
 		{"service manager", d.notifier.run},
 		{"memory", d.giveBack},
@@ -349,7 +356,8 @@ func (d *daemon) serve(ctx context.Context) error {
 	s := &wsapi.Server{
 		Listener: d.listener, Log: d.log.Named("api"), Hostnames: hostnames(), AllowedHosts: d.config.AllowedHosts,
 		Ready: d.ready, Status: func() any { return d.status() },
-		Metrics: metrics, Commands: measured(d.commands(), &d.costs.server),
+		Metrics: metrics, Commands: measured(d.commands(), &d.costs.server), Epochs: map[string]func() int64{"show_account": d.slots.epoch},
+		Feeds: map[string]*wsapi.Feed{"account": d.slots.feed()},
 	}
 	return s.Run(ctx)
 }
