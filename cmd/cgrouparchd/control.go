@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ type control struct {
 	mu        sync.Mutex
 	seen      int32
 	inForce   *zkconf.Document
+	past      []*zkconf.Document // that were in force before it, oldest first
 	from      string
 	unsaved   bool // the document in force could not be kept
 	rejected  *rejection
@@ -105,6 +107,7 @@ func (c *control) accept(doc *zkconf.Document, from string) bool {
 		c.once.Do(func() { close(c.arrived) })
 	}
 	old := c.inForce
+	c.keep(old, doc)
 	fresh := old == nil || old.Version != doc.Version || c.from != from
 	c.inForce, c.from = doc, from
 	if old != nil && bytes.Equal(old.Raw, doc.Raw) {
@@ -171,12 +174,61 @@ func (c *control) versions() versions {
 	return v
 }
 
-// getConf answers get_conf: the document byte for byte as it was written.
-func (c *control) getConf(_ context.Context, _ json.RawMessage, w io.Writer) error {
-	version, raw := int32(-1), []byte("null")
-	if doc := c.document(); doc != nil {
-		version, raw = doc.Version, doc.Raw
+// What is kept of documents that were in force: "what has changed since" is asked
+// of the history that is kept, not of all time.
+const (
+	pastDocuments = 16
+	pastBytes     = 4 << 20
+)
+
+// keep remembers a document that another one replaces. The lock is held.
+func (c *control) keep(old, doc *zkconf.Document) {
+	if old == nil || bytes.Equal(old.Raw, doc.Raw) {
+		return
 	}
-	_, err := fmt.Fprintf(w, `{"version":%d,"value":%s}`, version, raw)
+	c.past = append(c.past, old)
+	size := 0
+	for i := len(c.past) - 1; i >= 0; i-- {
+		size += len(c.past[i].Raw)
+		if size > pastBytes || len(c.past)-i > pastDocuments {
+			c.past = slices.Delete(c.past, 0, i+1)
+			break
+		}
+	}
+}
+
+// of is the newest document of a version that is or was in force, nil when there
+// is none, or none any more.
+func (c *control) of(version int32) *zkconf.Document {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, doc := range slices.Backward(append(slices.Clone(c.past), c.inForce)) {
+		if doc != nil && doc.Version == version {
+			return doc
+		}
+	}
+	return nil
+}
+
+// getConf answers get_conf: the document byte for byte as it was written; the one
+// in force, or that of an earlier version.
+func (c *control) getConf(_ context.Context, raw json.RawMessage, w io.Writer) error {
+	var args struct {
+		Version *int32 `json:"version"`
+	}
+	if err := arguments("get_conf", raw, &args); err != nil {
+		return err
+	}
+	doc := c.document()
+	if args.Version != nil && *args.Version >= 0 {
+		if doc = c.of(*args.Version); doc == nil {
+			return badRequest("get_conf: version %d is not kept", *args.Version)
+		}
+	}
+	version, text := int32(-1), []byte("null")
+	if doc != nil {
+		version, text = doc.Version, doc.Raw
+	}
+	_, err := fmt.Fprintf(w, `{"version":%d,"value":%s}`, version, text)
 	return err
 }

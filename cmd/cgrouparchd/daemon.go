@@ -82,6 +82,7 @@ type daemon struct {
 	writer     *account.Writer // nil without Redis
 	service    *account.Service
 	slots      *slotFeed
+	events     *events
 	listener   net.Listener
 	notifier   *notifier
 	agent      *agent // nil without ZooKeeper
@@ -130,7 +131,9 @@ func newPidFiles(c *config.Config, log *zap.Logger) *pidfiles.Source {
 }
 
 func newDaemon(c *config.Config, log *zap.Logger) (*daemon, error) {
-	d := &daemon{config: c, log: log, changed: make(chan struct{}, 1), cgroups: make(chan []pidfiles.Cgroup, 1), watching: make(chan struct{})}
+	happened := newEvents()
+	log = happened.attach(log)
+	d := &daemon{config: c, log: log, events: happened, changed: make(chan struct{}, 1), cgroups: make(chan []pidfiles.Cgroup, 1), watching: make(chan struct{})}
 	d.reconciling = newPulse("reconciler", 2*c.TasksUpdateInterval+reconcilerSilence)
 	d.sampling = newPulse("sampler", samplerSilence)
 	d.source = newSource(c, log)
@@ -356,7 +359,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	s := &wsapi.Server{
 		Listener: d.listener, Log: d.log.Named("api"), Hostnames: hostnames(), AllowedHosts: d.config.AllowedHosts,
 		Ready: d.ready, Status: func() any { return d.status() },
-		Metrics: metrics, Commands: measured(d.commands(), &d.costs.server), Epochs: map[string]func() int64{"show_account": d.slots.epoch},
+		Metrics: metrics, Commands: measured(d.commands(), &d.costs.server), Epochs: map[string]func() int64{"show_account": d.slots.epoch, "get_status": d.slots.quarter},
 		Feeds: map[string]*wsapi.Feed{"account": d.slots.feed()},
 	}
 	return s.Run(ctx)

@@ -76,6 +76,12 @@ func (f *slotFeed) epoch() int64 {
 	return f.newest() + int64(time.Since(f.started)/time.Second)
 }
 
+// quarter changes four times a second: so old an answer of get_status may be,
+// which reads who is in each cgroup and would be costly for each page anew.
+func (f *slotFeed) quarter() int64 {
+	return int64(time.Since(f.started) / (250 * time.Millisecond))
+}
+
 // next waits for the slot after the given one, or the oldest that is kept.
 func (f *slotFeed) next(ctx context.Context, after int64) (int64, error) {
 	for {

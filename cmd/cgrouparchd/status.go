@@ -38,7 +38,9 @@ type status struct {
 	// OOMKills are the cgroups in which the kernel killed for want of memory.
 	OOMKills []account.OOMKill `json:"oom_kills"`
 	Cost     costStatus        `json:"cost"`
-	Now      time.Time         `json:"now"`
+	// Events are what happened, oldest first, the newest of each kind.
+	Events []event   `json:"events"`
+	Now    time.Time `json:"now"`
 }
 
 type hierarchyStatus struct {
@@ -54,7 +56,8 @@ func (d *daemon) status() *status {
 	s := &status{
 		Version: version, CgroupRoot: d.root, Document: d.control.versions(), HostNotes: []reconcile.Fault{},
 		Members: map[string]map[string][]int{}, PidFiles: orEmpty(d.pidFiles.Files()),
-		PidFileFaults: orEmpty(d.pidFiles.Faults()), Sampler: d.sampler.Status(), OOMKills: orEmpty(d.sampler.OOMKills()), Cost: d.costs.status(), Now: time.Now().UTC(),
+		PidFileFaults: orEmpty(d.pidFiles.Faults()), Sampler: d.sampler.Status(), OOMKills: orEmpty(d.sampler.OOMKills()), Cost: d.costs.status(),
+		Events: d.events.list(), Now: time.Now().UTC(),
 	}
 	s.MissedSlots = s.Sampler.MissedSlots
 	source := d.source.Status()
