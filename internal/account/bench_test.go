@@ -93,7 +93,7 @@ func BenchmarkShowAccount(b *testing.B) {
 // BenchmarkShowAccountOne answers five minutes of one cgroup.
 func BenchmarkShowAccountOne(b *testing.B) {
 	_, svc := benchmarkHistory(b, 1000)
-	q := Query{Start: 0, End: 1e12, View: View{Filter: Filter{"cpu", "test_cgroup_500"}}}
+	q := Query{Start: 0, End: 1e12, View: View{Filter: Filter{Subsystem: "cpu", Cgroup: "test_cgroup_500"}}}
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := svc.WriteSlots(context.Background(), q, io.Discard); err != nil {

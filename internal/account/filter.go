@@ -17,6 +17,8 @@ type Filter struct {
 	// name. Within one subsystem an exact path wins over names; all cgroups of the
 	// name are selected, each with everything below it. "" and "/" select all.
 	Cgroup string
+	// Alone leaves out what is below the selected cgroups, with "" below our root.
+	Alone bool
 }
 
 // choice is how much of a node is kept.
@@ -25,15 +27,27 @@ type choice uint8
 const (
 	nothing choice = iota
 	wayTo          // an ancestor of something selected
+	alone          // with its value only
 	whole          // with its value and all below
 )
 
 // path is the wanted path below our root, "" for everything.
 func (f Filter) path() string { return strings.Trim(f.Cgroup, "/") }
 
+// everything says that nothing is filtered.
+func (f Filter) everything() bool { return f.Subsystem == "" && f.path() == "" && !f.Alone }
+
+// wanted is how much of a selected cgroup is kept.
+func (f Filter) wanted() choice {
+	if f.Alone {
+		return alone
+	}
+	return whole
+}
+
 // selection is nil when everything is selected.
 func (f Filter) selection(roots []*node) map[*node]choice {
-	if f.Subsystem == "" && f.path() == "" {
+	if f.everything() {
 		return nil
 	}
 	kept := make(map[*node]choice)
@@ -43,24 +57,24 @@ func (f Filter) selection(roots []*node) map[*node]choice {
 		}
 		want := f.path()
 		if want == "" {
-			kept[r] = whole
+			kept[r] = f.wanted()
 			continue
 		}
-		if mark(kept, r, func(n *node) bool { return n.path == want }) == nothing {
-			mark(kept, r, func(n *node) bool { return n != r && n.name == want })
+		if mark(kept, r, f.wanted(), func(n *node) bool { return n.path == want }) == nothing {
+			mark(kept, r, f.wanted(), func(n *node) bool { return n != r && n.name == want })
 		}
 	}
 	return kept
 }
 
 // mark chooses n if it matches, else what leads to matches below it.
-func mark(kept map[*node]choice, n *node, match func(*node) bool) choice {
+func mark(kept map[*node]choice, n *node, wanted choice, match func(*node) bool) choice {
 	c := nothing
 	if match(n) {
-		c = whole
+		c = wanted
 	} else {
 		for _, child := range n.sub {
-			if mark(kept, child, match) != nothing {
+			if mark(kept, child, wanted, match) != nothing {
 				c = wayTo
 			}
 		}
@@ -73,7 +87,7 @@ func mark(kept map[*node]choice, n *node, match func(*node) bool) choice {
 
 // prune applies the filter to a slot that is JSON already, as Redis holds it.
 func (f Filter) prune(data []byte) ([]byte, error) {
-	if f.Subsystem == "" && f.path() == "" {
+	if f.everything() {
 		return data, nil
 	}
 	subsystems, err := object(data)
@@ -87,11 +101,17 @@ func (f Filter) prune(data []byte) ([]byte, error) {
 		}
 		want := f.path()
 		if want == "" {
+			if f.Alone {
+				subsystems[name], err = withoutSub(root)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
 			continue
 		}
-		kept, err := pruneTree(root, "", func(path, _ string) bool { return path == want })
+		kept, err := f.pruneTree(root, "", func(path, _ string) bool { return path == want })
 		if err == nil && kept == nil {
-			kept, err = pruneTree(root, "", func(_, name string) bool { return name == want })
+			kept, err = f.pruneTree(root, "", func(_, name string) bool { return name == want })
 		}
 		switch {
 		case err != nil:
@@ -105,8 +125,18 @@ func (f Filter) prune(data []byte) ([]byte, error) {
 	return appendObject(nil, subsystems), nil
 }
 
+// withoutSub is a cgroup without those below it.
+func withoutSub(data json.RawMessage) (json.RawMessage, error) {
+	cgroup, err := object(data)
+	if err != nil {
+		return nil, err
+	}
+	delete(cgroup, "sub_cgroup")
+	return appendObject(nil, cgroup), nil
+}
+
 // pruneTree returns what is left of the cgroup at path, nil for nothing.
-func pruneTree(data json.RawMessage, path string, match func(path, name string) bool) (json.RawMessage, error) {
+func (f Filter) pruneTree(data json.RawMessage, path string, match func(path, name string) bool) (json.RawMessage, error) {
 	cgroup, err := object(data)
 	if err != nil {
 		return nil, err
@@ -121,9 +151,14 @@ func pruneTree(data json.RawMessage, path string, match func(path, name string) 
 	for name, child := range sub {
 		childPath := strings.TrimPrefix(path+"/"+name, "/")
 		if match(childPath, name) {
+			if f.Alone {
+				if sub[name], err = withoutSub(child); err != nil {
+					return nil, err
+				}
+			}
 			continue
 		}
-		kept, err := pruneTree(child, childPath, match)
+		kept, err := f.pruneTree(child, childPath, match)
 		if err != nil {
 			return nil, err
 		}

@@ -262,7 +262,8 @@ func (b *builder) list(nodes []*node) {
 }
 
 func (b *builder) node(n *node, what choice) {
-	if n.hasSub {
+	hasSub := n.hasSub && what != alone
+	if hasSub {
 		b.text.WriteString(`"sub_cgroup":{`)
 		if what == whole {
 			selected := b.selected
@@ -274,10 +275,10 @@ func (b *builder) node(n *node, what choice) {
 		}
 		b.text.WriteByte('}')
 	}
-	if what != whole {
+	if what == wayTo {
 		return
 	}
-	if n.hasSub {
+	if hasSub {
 		b.text.WriteByte(',')
 	}
 	b.text.WriteString(`"value":{`)

@@ -223,6 +223,9 @@ func TestFilter(t *testing.T) {
 				`"cpu":{"sub_cgroup":{"x":{"sub_cgroup":{"z":{"value":{"usage":10}}},"value":{"usage":9}}}}}`},
 		{"both", Filter{Subsystem: "cpu", Cgroup: "b"}, `{"cpu":{"sub_cgroup":{"b":{"value":{"usage":8}}}}}`},
 		{"root", Filter{Subsystem: "pids", Cgroup: "/"}, `{"pids":{"sub_cgroup":{},"value":{}}}`},
+		{"alone", Filter{Cgroup: "a", Alone: true}, `{"cpu":{"sub_cgroup":{"a":{"value":{"usage":5}}}}}`},
+		{"alone below", Filter{Cgroup: "y", Alone: true}, `{"cpu":{"sub_cgroup":{"a":{"sub_cgroup":{"y":{"value":{"usage":7}}}}}}}`},
+		{"our root alone", Filter{Alone: true}, `{"blkio":{"value":{"usage":1}},"cpu":{"value":{"usage":4}},"pids":{"value":{}}}`},
 		{"no match", Filter{Cgroup: "nosuch"}, `{}`},
 		{"a subsystem is no cgroup", Filter{Cgroup: "cpu"}, `{}`},
 	} {
@@ -248,7 +251,7 @@ func TestFilter(t *testing.T) {
 func TestFilterBothWays(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		roots := drawTrees(t, 3)
-		f := Filter{Cgroup: rapid.OneOf(rapid.StringMatching(`/?[a-c]{0,2}(/[a-c]{1,2}){0,2}`), anyName).Draw(t, "cgroup")}
+		f := Filter{Cgroup: rapid.OneOf(rapid.StringMatching(`/?[a-c]{0,2}(/[a-c]{1,2}){0,2}`), anyName).Draw(t, "cgroup"), Alone: rapid.Bool().Draw(t, "alone")}
 		if rapid.Bool().Draw(t, "with subsystem") {
 			f.Subsystem = rapid.OneOf(rapid.StringMatching(`[a-c]{1,2}`), anyName).Draw(t, "subsystem")
 		}
@@ -274,7 +277,7 @@ func FuzzPrune(f *testing.F) {
 	f.Add([]byte(`{"cpu":null}`), "", "a")
 	f.Add([]byte(`{"cpu":{"sub_cgroup":[]}}`), "", "a")
 	f.Fuzz(func(t *testing.T, data []byte, subsystem, cgroup string) {
-		got, err := Filter{subsystem, cgroup}.prune(data)
+		got, err := Filter{Subsystem: subsystem, Cgroup: cgroup}.prune(data)
 		if err == nil && json.Valid(data) && !json.Valid(got) {
 			t.Errorf("prune %q by %q, %q: %q is not JSON", data, subsystem, cgroup, got)
 		}

@@ -78,6 +78,9 @@ func view(members map[string]json.RawMessage) (v View, err error) {
 	if v.Cgroup, err = text(members, "cgroup"); err != nil {
 		return View{}, err
 	}
+	if v.Alone, err = boolean(members, "alone"); err != nil {
+		return View{}, err
+	}
 	if v.Rate, err = boolean(members, "rate"); err != nil {
 		return View{}, err
 	}

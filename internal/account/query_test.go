@@ -34,7 +34,7 @@ func TestParseArgs(t *testing.T) {
 		{`{"end_slot":-9223372036854775808,"nr_slot":10}`, Query{Start: math.MinInt64, End: math.MinInt64}},
 		{`{"end_slot":9223372036854775807,"nr_slot":0}`, Query{Start: math.MaxInt64, End: math.MaxInt64}},
 		{`{"end_slot":-1e999}`, Query{Start: math.MinInt64, End: math.MinInt64}},
-		{`{"subsystem":"cpu","cgroup":"/a/b"}`, Query{Start: now - 9, End: now, View: View{Filter: Filter{"cpu", "/a/b"}}}},
+		{`{"subsystem":"cpu","cgroup":"/a/b"}`, Query{Start: now - 9, End: now, View: View{Filter: Filter{Subsystem: "cpu", Cgroup: "/a/b"}}}},
 		{`{"nosuch":[1]}`, Query{Start: now - 9, End: now}},
 	} {
 		t.Run(tc.args, func(t *testing.T) {
