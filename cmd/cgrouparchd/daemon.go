@@ -21,6 +21,7 @@ import (
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 	"github.com/cgrouparch/cgrouparch/internal/clock"
 	"github.com/cgrouparch/cgrouparch/internal/config"
+	"github.com/cgrouparch/cgrouparch/internal/page"
 	"github.com/cgrouparch/cgrouparch/internal/pidfiles"
 	"github.com/cgrouparch/cgrouparch/internal/reconcile"
 	"github.com/cgrouparch/cgrouparch/internal/statefile"
@@ -360,7 +361,7 @@ func (d *daemon) serve(ctx context.Context) error {
 		Listener: d.listener, Log: d.log.Named("api"), Hostnames: hostnames(), AllowedHosts: d.config.AllowedHosts,
 		Ready: d.ready, Status: func() any { return d.status() },
 		Metrics: metrics, Commands: measured(d.commands(), &d.costs.server), Epochs: map[string]func() int64{"show_account": d.slots.epoch, "get_status": d.slots.quarter},
-		Feeds: map[string]*wsapi.Feed{"account": d.slots.feed()},
+		Feeds: map[string]*wsapi.Feed{"account": d.slots.feed()}, Page: page.Handler(), PagePrefix: page.Prefix,
 	}
 	return s.Run(ctx)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"slices"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 // status is the object of /status and get_status.
 type status struct {
 	Version    string   `json:"daemon_version"`
+	Host       string   `json:"host"`
 	CgroupRoot string   `json:"cgroup_root"`
 	Document   versions `json:"version"`
 	// ZooKeeper or ConfFile is where the document comes from.
@@ -53,8 +55,9 @@ type hierarchyStatus struct {
 }
 
 func (d *daemon) status() *status {
+	host, _ := os.Hostname() // a name for people: empty does no harm
 	s := &status{
-		Version: version, CgroupRoot: d.root, Document: d.control.versions(), HostNotes: []reconcile.Fault{},
+		Version: version, Host: host, CgroupRoot: d.root, Document: d.control.versions(), HostNotes: []reconcile.Fault{},
 		Members: map[string]map[string][]int{}, PidFiles: orEmpty(d.pidFiles.Files()),
 		PidFileFaults: orEmpty(d.pidFiles.Faults()), Sampler: d.sampler.Status(), OOMKills: orEmpty(d.sampler.OOMKills()), Cost: d.costs.status(),
 		Events: d.events.list(), Now: time.Now().UTC(),

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"strings"
 
 	"github.com/gorilla/websocket"
 	"go.uber.org/zap"
@@ -39,6 +40,12 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 // serveOther upgrades to a websocket, or explains.
 func (s *Server) serveOther(w http.ResponseWriter, r *http.Request) {
 	if !websocket.IsWebSocketUpgrade(r) {
+		if s.Page != nil && (r.URL.Path == "/" || strings.HasPrefix(r.URL.Path, s.PagePrefix)) {
+			if readOnly(w, r) {
+				s.Page.ServeHTTP(w, r)
+			}
+			return
+		}
 		if r.URL.Path != "/" {
 			httpError(w, http.StatusNotFound, "not found; there are /healthz, /readyz, /status, and a websocket on any other path")
 			return

@@ -68,6 +68,10 @@ type Server struct {
 	Status func() any
 	// Metrics serves /metrics; without it there is none.
 	Metrics http.Handler
+	// Page serves what people see: "/" and what is below PagePrefix, unless the
+	// request is for a websocket. Without one, "/" is the websocket only.
+	Page       http.Handler
+	PagePrefix string
 	// Hostnames are this host's own names, AllowedHosts further names ("name"
 	// or "name:port") by which browsers may speak to us.
 	Hostnames, AllowedHosts []string

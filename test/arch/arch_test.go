@@ -55,7 +55,7 @@ func TestImports(t *testing.T) {
 		"cgroup/examples/grow": {"cgroup"},
 		"cmd/cgrouparchd": {
 			"cgroup", "internal/account", "internal/cgfs", "internal/clock", "internal/command", "internal/confdiff", "internal/config", "internal/fleet",
-			"internal/metrics", "internal/pidfiles", "internal/reconcile", "internal/statefile", "internal/top", "internal/wsapi", "internal/zkconf",
+			"internal/metrics", "internal/page", "internal/pidfiles", "internal/reconcile", "internal/statefile", "internal/top", "internal/wsapi", "internal/zkconf",
 		},
 		"internal/account":    {"internal/cgfs", "internal/clock"},
 		"docs":                nil, // those documents that tests execute
@@ -66,6 +66,7 @@ func TestImports(t *testing.T) {
 		"internal/config":     {"internal/cgfs"},
 		"internal/fleet":      nil,
 		"internal/metrics":    nil,
+		"internal/page":       nil,
 		"internal/pidfiles":   {"internal/command"},
 		"internal/reconcile":  {"internal/cgfs", "internal/pidfiles", "internal/statefile", "internal/zkconf"},
 		"internal/statefile":  nil,
