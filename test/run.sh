@@ -31,6 +31,9 @@ curl curl
 ip iproute2
 chrt util-linux
 /usr/lib/python3/dist-packages/websocket python3-websocket
+/usr/bin/chromium chromium
+node nodejs
+npm npm
 LIST
 if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 	echo "run.sh: installing$missing"
@@ -40,6 +43,9 @@ if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; the
 	apt-get install -y -q --no-install-recommends $missing
 	missing=
 fi
+# The driver of the browser, pinned by test/page/package-lock.json; it brings no browser of its own.
+[ -d test/page/node_modules/playwright-core ] || npm ci --prefix test/page --no-audit --no-fund ||
+	echo "run.sh: no playwright-core: the test of the live page will not run" >&2
 if [ -z "$missing" ] && [ "$(id -u)" = 0 ]; then
 	export CGROUPARCHD_TEST_ALL=1 # nothing is lacking: a test that skips would be a fault
 else

@@ -41,6 +41,7 @@ export async function open() {
     },
     async close() {
       await browser.close();
+      process.stdin.destroy(); // or node would wait for more answers
       assert.deepEqual(complaints, [], 'the console');
       assert.deepEqual(foreign, [], 'requests to others');
     },
@@ -58,8 +59,9 @@ export async function until(what, f, limit = 20_000) {
   }
 }
 
-// table is what is visible of it: an object of a row's cells, by the text of its name.
-export const table = (page) => page.$$eval('#rows .row:not([hidden])', (rows) => Object.fromEntries(rows
+// table is what is visible of it: an object of a row's cells, by the text of its name. It is put together here: a browser's
+// answer cannot have a member __proto__.
+export const table = async (page) => Object.fromEntries(await page.$$eval('#rows .row:not([hidden])', (rows) => rows
   .map((r) => [r, Number(r.getAttribute('aria-rowindex'))]).sort((a, b) => a[1] - b[1])
   .map(([r, i]) => [r.querySelector('.label').textContent, {
     index: i, level: Number(r.getAttribute('aria-level')), selected: r.getAttribute('aria-selected') === 'true',

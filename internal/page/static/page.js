@@ -22,7 +22,7 @@ const shownPath = (path) => (path === '' ? '/' : visible(path));
 
 // ---- the address
 
-const DEFAULTS = { sort: 'cpu', down: '1', flat: '', filter: '', at: '', pause: '', metric: 'cpu', range: '', kind: '', from: '', to: '', pid: '' };
+const DEFAULTS = { sort: 'cpu', down: '1', flat: '', filter: '', at: '', pause: '', metric: 'cpu', range: '', kind: '', from: '', to: '', edit: '', pid: '' };
 const TABS = ['usage', 'events', 'configuration', 'hosts', 'process', 'daemon'];
 let tab = 'usage', state = { ...DEFAULTS }, cgroups = [], closed = [];
 
@@ -395,7 +395,7 @@ function showThen() {
   box.append(node('span', `version ${then} was in force`));
   if (then !== now) {
     const a = node('a', `what changed up to version ${now}?`);
-    a.href = address('configuration', { from: String(then), to: String(now) });
+    a.href = address('configuration', { from: String(then), to: String(now), edit: '' });
     box.append(' ', a);
   }
 }
@@ -528,7 +528,7 @@ function showEvents() {
       const i = events.indexOf(e), before = events.slice(0, i).filter((x) => x.kind === 'version').pop();
       if (before) {
         const link = node('a', `what changed since version ${before.version}?`);
-        link.href = address('configuration', { from: String(before.version), to: String(e.version) });
+        link.href = address('configuration', { from: String(before.version), to: String(e.version), edit: '' });
         text = node('span', '', text + ' ', link);
       }
     }
@@ -580,11 +580,14 @@ function showVersions() {
 }
 
 function showConfiguration() {
+  const opens = state.edit && $('try').hidden;
+  $('try').hidden = !state.edit;
+  if (opens) $('try-text').focus();
   if (!status || status.version.in_force < 0) { setText($('diff-title'), 'no document yet'); return; }
   showVersions();
   const v = status.version;
   if (documentVersion !== v.in_force) { documentVersion = v.in_force; tell({ type: 'document', version: v.in_force }); }
-  const text = $('try').hidden ? undefined : $('try-text').value;
+  const text = state.edit ? $('try-text').value : undefined;
   if (text !== undefined && text.trim() === '') { diffKey = ''; setText($('diff-title'), ''); setText($('diff'), ''); return; }
   const from = text !== undefined ? v.in_force : Number($('from').value), to = Number($('to').value);
   const key = JSON.stringify([from, to, text]);
@@ -594,17 +597,13 @@ function showConfiguration() {
 }
 
 function showDiff(m) {
-  const what = $('try').hidden ? `From version ${$('from').value} to ${$('to').value}: ` : 'This edit: ';
+  const what = !state.edit ? `From version ${$('from').value} to ${$('to').value}: ` : 'This edit: ';
   setText($('diff-title'), what + m.summary);
-  $('diff').replaceChildren(...m.lines.map((l) => classed(node('span', visible(l) + '\n'), { '-': 'removed', '+': 'added', '~': 'changed' }[l[0]])));
+  $('diff').replaceChildren(...m.lines.map((l) => classed(node('span', visible(l) + '\n'), { '!': 'removed', '-': 'removed', '+': 'added', '~': 'changed' }[l[0]])));
   if (m.more) $('diff').append(moreOf(m.more));
 }
 
-function openTry() {
-  $('try').hidden = false;
-  $('try-text').focus();
-  showConfiguration();
-}
+const openTry = () => go({ edit: '1' }, { to: 'configuration' });
 
 // ---- hosts, process, daemon
 
@@ -751,8 +750,8 @@ for (const b of document.querySelectorAll('[data-metric]')) b.addEventListener('
 $('unzoom').addEventListener('click', () => go({ range: '' }));
 $('table').addEventListener('scroll', fitSoon, { passive: true });
 $('inside-close').addEventListener('click', () => go({ cgroup: [] }));
-$('from').addEventListener('change', () => go({ from: $('from').value, to: $('to').value }));
-$('to').addEventListener('change', () => go({ from: $('from').value, to: $('to').value }));
+$('from').addEventListener('change', () => go({ from: $('from').value, to: $('to').value, edit: '' }));
+$('to').addEventListener('change', () => go({ from: $('from').value, to: $('to').value, edit: '' }));
 $('try-open').addEventListener('click', openTry);
 $('try-text').addEventListener('input', showConfiguration);
 $('ask-process').addEventListener('submit', (e) => { e.preventDefault(); go({ pid: $('pid').value.trim() }); });
@@ -781,7 +780,7 @@ const keys = {
   t: flat, z: pause, '?': help,
   u: () => go({ range: '' }),
   d: () => go({ kind: 'drift' }, { to: 'events' }),
-  e: () => { go({}, { to: 'configuration' }); openTry(); },
+  e: openTry,
   ArrowDown: () => move(1), ArrowUp: () => move(-1), PageDown: () => move(page()), PageUp: () => move(-page()), Home: () => move(-1e9), End: () => move(1e9),
   ArrowLeft: () => { if (focusRow?.kids && !closed.includes(focused)) toggle(focused); else if (focusRow?.parent !== null && focusRow) { focused = focusRow.parent; move(0); } },
   ArrowRight: () => { if (closed.includes(focused)) toggle(focused); },
@@ -816,7 +815,12 @@ matchMedia('(prefers-color-scheme: dark)').addEventListener('change', (e) => {
   if (chart) showChart(chart);
 });
 
-readColours();
-showColumns();
-apply();
-if (location.hash === '') history.replaceState(null, '', '#/usage');
+// The browser's first layout comes before ours, each in a task of its own.
+requestAnimationFrame(() => setTimeout(() => {
+  readColours();
+  showColumns();
+  setTimeout(() => {
+    apply();
+    if (location.hash === '') history.replaceState(null, '', '#/usage');
+  });
+}));

@@ -159,6 +159,7 @@ function freeze(rows, slot) {
   for (const [path, row] of rows) {
     const copy = Object.assign(newRow(path), row);
     copy.sparks = row.sparks ? Object.fromEntries(METRICS.map((m) => [m, row.sparks[m].slice()])) : {};
+    copy.counted = count(row);
     frozen.rows.set(path, copy);
   }
 }
@@ -198,7 +199,7 @@ function value(row, key) {
   return row[key];
 }
 
-const count = (row) => (row.pids !== null && row.pids !== undefined ? row.pids : processes.has(row.path) ? processes.get(row.path) : null);
+const count = (row) => (row.counted !== undefined ? row.counted : row.pids !== null && row.pids !== undefined ? row.pids : processes.has(row.path) ? processes.get(row.path) : null);
 
 function compare(a, b) {
   const x = value(a, view.sort), y = value(b, view.sort);
@@ -415,7 +416,10 @@ function difference(before, after) {
     }
     if ((a.get(key) === null) !== (conf === null)) changed.push(`~ ${key} ${conf === null ? 'takes no processes any more' : 'takes processes'}`);
   }
-  const lines = [...removed.sort(), ...added.sort(), ...changed.sort()], most = 500;
+  // A subsystem that is new is ours from then on; one that has left is not touched further.
+  const taken = Object.keys(after).filter((x) => before[x] === undefined).map((x) => `! ${x} is named for the first time: cgroups of others below our root there are removed`);
+  const left = Object.keys(before).filter((x) => after[x] === undefined).map((x) => `! ${x} leaves the document: only cgroups that the daemon made are removed`);
+  const lines = [...taken, ...left, ...removed.sort(), ...added.sort(), ...changed.sort()], most = 500;
   return {
     summary: lines.length === 0 ? 'no difference' : `${removed.length} removed, ${added.length} added, ${changed.length} settings changed`,
     lines: lines.slice(0, most), more: Math.max(0, lines.length - most),

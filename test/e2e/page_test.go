@@ -1,0 +1,125 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// pageDocument has hostile names: what they would do if a page believed them is run a program, hide what they are, and spoil objects.
+const pageDocument = `{
+  "cpu": {"sub_cgroup": {
+    "a": {"conf": {"share": 500}},
+    "b": {"conf": {"share": %d}, "sub_cgroup": {"b1": {"conf": {}}, "<img src=x onerror=alert(1)>": {"conf": {}}, "evil\u202egpj.exe": {"conf": {}},
+      "__proto__": {"conf": {}}, "toString": {"conf": {}}}}%s
+  }},
+  "blkio": {"sub_cgroup": {"disk": {"conf": {}}}},
+  "memory": {"sub_cgroup": {"a": {"conf": {}}, "b": {"conf": {}}}}%s
+}`
+
+// browser runs a script of test/page in a real browser. actions are what it may ask for while it runs.
+func (h *host) browser(script string, d *daemon, actions map[string]func()) {
+	h.t.Helper()
+	dir, err := filepath.Abs("../page")
+	must(h.t, err)
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", "playwright-core")); err != nil {
+		lack(h.t, "playwright-core is not installed (npm ci in test/page): %v", err)
+	}
+	for _, program := range []string{"node", "/usr/bin/chromium"} {
+		if _, err := exec.LookPath(program); err != nil {
+			lack(h.t, "no browser: %v", err)
+		}
+	}
+	shots := os.Getenv("CGROUPARCHD_TEST_SHOTS") // where somebody wants to look at them
+	if shots == "" {
+		shots = h.t.TempDir()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "node", filepath.Join(dir, script), "http://"+d.addr, shots)
+	var complaints strings.Builder
+	cmd.Stderr = &complaints
+	in, err := cmd.StdinPipe()
+	must(h.t, err)
+	out, err := cmd.StdoutPipe()
+	must(h.t, err)
+	must(h.t, cmd.Start())
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		what, asked := strings.CutPrefix(lines.Text(), "request ")
+		if !asked {
+			h.t.Log(lines.Text())
+			continue
+		}
+		answer := "unknown"
+		if action := actions[what]; action != nil {
+			action()
+			answer = "done"
+		}
+		_, _ = io.WriteString(in, answer+"\n")
+	}
+	if err := cmd.Wait(); err != nil {
+		h.t.Errorf("%s: %v\n%s", script, err, complaints.String())
+	}
+}
+
+// freePort is a port that was free a moment ago: a daemon that starts again has to come back to it.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// TestPage is what people do with the live page.
+func TestPage(t *testing.T) {
+	h := newHost(t)
+	port := freePort(t)
+	h.set("communicate_port", port)
+	h.document(fmt.Sprintf(pageDocument, 100, "", ""))
+	burner := shell(t, "while :; do :; done")
+	writer := shell(t, "while :; do dd if=/dev/zero of="+h.path("written")+" bs=1M count=4 oflag=direct 2>/dev/null; sleep 0.2; done")
+	h.set("cgroup_pid_files", map[string][]string{"a": {h.pidFile("burner", burner.pid())}, "disk": {h.pidFile("writer", writer.pid())}})
+	start := func() *daemon {
+		d := h.launch()
+		d.addr = "127.0.0.1:" + strconv.Itoa(port)
+		d.waitReady()
+		return d
+	}
+	d := start()
+	h.browser("page.mjs", d, map[string]func(){
+		"drift":    func() { must(t, h.put("cpu", "b", "cpu.shares", "999")) },
+		"document": func() { h.document(fmt.Sprintf(pageDocument, 300, `, "new": {"conf": {"share": 50}}`, "")) },
+		"fault":    func() { h.document(fmt.Sprintf(pageDocument, 300, "", `, "nosuch": {}`)) },
+		"stop":     func() { d.stop() },
+		"start":    func() { d = start() },
+	})
+}
+
+// TestPageLarge: a thousand cgroups do not make the page stutter.
+func TestPageLarge(t *testing.T) {
+	h := newHost(t)
+	groups := make([]string, 50)
+	for i := range groups {
+		leaves := make([]string, 20)
+		for j := range leaves {
+			leaves[j] = fmt.Sprintf(`"leaf%d-%d":{"conf":{}}`, i, j)
+		}
+		groups[i] = fmt.Sprintf(`"g%d":{"conf":{},"sub_cgroup":{%s}}`, i, strings.Join(leaves, ","))
+	}
+	tree := `{"sub_cgroup":{` + strings.Join(groups, ",") + `}}`
+	h.document(`{"cpu":` + tree + `,"blkio":` + tree + `}`)
+	burner := shell(t, "while :; do :; done")
+	h.set("cgroup_pid_files", map[string][]string{"g7/leaf7-3": {h.pidFile("burner", burner.pid())}})
+	d := h.startReady()
+	h.browser("large.mjs", d, nil)
+}
