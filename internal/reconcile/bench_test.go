@@ -82,3 +82,22 @@ func BenchmarkConvergedPass(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkEdit changes one share among many cgroups, from the bytes of the
+// document to the kernel's file and the snapshot.
+func BenchmarkEdit(b *testing.B) {
+	for _, n := range []int{1000, 5000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			texts := []string{many(n, "8"), many(n, "9")}
+			r := onKernel(b, nil)
+			r.pass(b.Context(), work{doc: document(b, texts[0]), full: true})
+			i := 0
+			for b.Loop() {
+				i++
+				if s := r.pass(b.Context(), work{doc: document(b, texts[i%2])}); s.Pass.Written != 1 {
+					b.Fatalf("%+v", s.Pass)
+				}
+			}
+		})
+	}
+}
