@@ -250,8 +250,14 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 	r.load()
 	before := r.desired
 	fresh := w.doc != nil
+	var quick Counts
 	if fresh {
+		earlier := r.doc
+		if !r.settled {
+			earlier = nil // nobody knows how far it got
+		}
 		r.doc, r.settled = w.doc, false
+		quick = r.quick(ctx, w, earlier)
 	}
 	if w.full {
 		if err := r.remount(); err != nil {
@@ -272,7 +278,7 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 	plan, r.held = r.fights.hold(plan, r.settled, time.Now())
 	r.remember(r.record.before(r.desired.Trees, plan))
 
-	a := &applier{ctx: ctx, chase: evacuateFor, observers: r.observers, did: r.did}
+	a := &applier{ctx: ctx, chase: evacuateFor, observers: r.observers, did: r.did, counts: quick}
 	remove := slices.IndexFunc(plan, func(s Step) bool { return s.Phase > PhaseMove })
 	if remove < 0 {
 		remove = len(plan)
@@ -335,7 +341,9 @@ func (r *Reconciler) did(s Step) {
 		r.log.Info("drift corrected", zap.String("step", s.String()))
 		return
 	}
-	r.log.Debug("step", zap.String("step", s.String()))
+	if e := r.log.Check(zap.DebugLevel, "step"); e != nil {
+		e.Write(zap.String("step", s.String()))
+	}
 }
 
 // observe brings the state of each hierarchy up to date. What cannot be read is
