@@ -114,10 +114,6 @@ func (a *applier) mkdir(o *observer, s Step) error {
 	if s.Path == "" && s.Dir != s.Tree.Root {
 		return nil // on the way to our root
 	}
-	if n := o.state.Nodes[parent(s.Path)]; n != nil && s.Path != "" && !slices.Contains(n.Children, path.Base(s.Path)) {
-		n.Children = append(n.Children, path.Base(s.Path))
-		slices.Sort(n.Children)
-	}
 	return o.visit(s.Tree, s.Path, true)
 }
 

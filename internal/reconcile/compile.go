@@ -38,7 +38,7 @@ func HostOf(l *cgfs.Layout) Host {
 	for _, hier := range l.Hierarchies() {
 		for _, s := range l.Subsystems(hier) {
 			h.Hierarchies[s] = hier.Name()
-			h.Caps[s] = l.Caps(s)
+			h.Caps[s] = remembering(l.Caps(s))
 		}
 		if hier.Version() == 2 {
 			h.Unified, h.Controllers = hier.Name(), hier.Subsystems()
@@ -46,6 +46,20 @@ func HostOf(l *cgfs.Layout) Host {
 		}
 	}
 	return h
+}
+
+// remembering asks for each file once: the answer is that of the host.
+func remembering(caps cgfs.Caps) cgfs.Caps {
+	known, ask := map[string]bool{}, caps.Has
+	caps.Has = func(file string) bool {
+		has, asked := known[file]
+		if !asked {
+			has = ask(file)
+			known[file] = has
+		}
+		return has
+	}
+	return caps
 }
 
 // Options are Compile's further inputs.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
@@ -161,6 +162,7 @@ func TestKernelRecovery(t *testing.T) {
 	doc := document(t, many(2, "5"))
 	r.doc = doc
 	r.load()
+	r.look()
 	r.compile()
 	r.observe(work{full: true})
 	plan, _ := r.diff(time.Now())
@@ -247,10 +249,17 @@ func TestKernelQuickEdits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		counts := r.quick(t.Context(), work{doc: next}, doc)
-		short += counts.Written
-		if s := r.pass(t.Context(), work{doc: next}); len(s.Faults) > 0 || counts.Written > 0 && s.Pass.Written != 0 {
-			t.Fatalf("step %d: the short way wrote %d, the long way %+v, faults %v", i, counts.Written, s.Pass, s.Faults)
+		// What the short way makes of a document must be what compiling it makes.
+		compiled := Compile(next, r.host, Options{Root: r.opt.Root, Owned: r.record.Settings, Hierarchies: r.record.Hierarchies})
+		listed := r.compiled
+		if s := r.pass(t.Context(), work{doc: next}); len(s.Faults) > 0 {
+			t.Fatalf("step %d: %+v, faults %v", i, s.Pass, s.Faults)
+		}
+		if r.compiled == listed {
+			short++
+			if diff := cmp.Diff(compiled, r.desired, cmp.AllowUnexported(Tree{})); diff != "" {
+				t.Fatalf("step %d: (-compiled +short way):\n%s", i, diff)
+			}
 		}
 		for p, share := range shares {
 			if got := read(t, r, "cpu", p, "cpu.shares"); got != strconv.Itoa(share) {
@@ -270,7 +279,7 @@ func TestKernelQuickEdits(t *testing.T) {
 		doc = next
 	}
 	if short < 100 {
-		t.Errorf("only %d values were written the short way", short)
+		t.Errorf("only %d documents went the short way", short)
 	}
 }
 

@@ -5,35 +5,101 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/zkconf"
 )
 
-// quick writes what a document changes in the settings of cgroups that are there,
-// before the pass looks at anything else: most documents change one number among
-// thousands. It is a shortcut and no more. Whenever something is not plain it
-// does nothing; the pass that follows compiles and compares everything, finds
-// what was written in its place, and tells of what could not be.
-func (r *Reconciler) quick(ctx context.Context, w work, earlier *zkconf.Document) Counts {
-	if earlier == nil || w.full || !r.saved {
-		return Counts{}
+// quick puts a document in force that changes settings of cgroups which are there,
+// and nothing else: most documents change one number among thousands. The values
+// are written before anything else is looked at, and what was compiled for the
+// earlier document stays but for them. plain is false when more is concerned, or
+// when something went wrong; then everything is compiled and compared.
+func (r *Reconciler) quick(ctx context.Context, w work, earlier *zkconf.Document) (done Counts, plain bool) {
+	if earlier == nil || w.full || !r.quiet {
+		return Counts{}, false
 	}
 	change, known := w.doc.Since(earlier)
 	if !known {
-		return Counts{}
+		return Counts{}, false
 	}
 	edits, plain := editsOf(change, earlier, w.doc)
-	if !plain || len(edits) == 0 {
-		return Counts{}
-	}
-	plan, plain := r.quickPlan(change.Subsystem, edits, w)
 	if !plain {
-		return Counts{}
+		return Counts{}, false
+	}
+	t, plan, plain := r.quickPlan(change.Subsystem, edits, w)
+	if !plain {
+		return Counts{}, false
 	}
 	a := &applier{ctx: ctx, chase: evacuateFor, observers: r.observers, did: r.did}
 	a.apply(plan)
-	a.counts.Failed = 0 // the pass tries it again and tells
-	return a.counts
+	if a.counts.Failed > 0 {
+		a.counts.Failed = 0 // the pass tries it again and tells
+		return a.counts, false
+	}
+	trees := slices.Clone(r.desired.Trees)
+	trees[slices.Index(trees, r.desired.Tree(change.Subsystem))] = t
+	if r.recorded(r.desired.Trees) {
+		r.kept = trees // the same settings
+	}
+	r.desired.Trees = trees
+	return a.counts, true
+}
+
+// brief ends a pass in which nothing but values of settings has changed, if
+// anything has: only those are compared.
+func (r *Reconciler) brief(ctx context.Context, w work, began time.Time, done Counts) *Snapshot {
+	var plan Plan
+	for _, t := range r.desired.Trees {
+		o := r.observers[t.Hierarchy]
+		d := differ{tree: t, state: o.state}
+		for _, p := range sortedKeys(o.touched) {
+			if dir, configured := t.Dir(p); configured {
+				d.settingsOf(*dir)
+			}
+		}
+		slices.SortStableFunc(d.out.Plan, order)
+		plan = append(plan, d.out.Plan...)
+	}
+	plan, r.held = r.fights.hold(plan, r.settled, time.Now())
+	a := &applier{ctx: ctx, chase: evacuateFor, observers: r.observers, did: r.did, counts: done}
+	a.apply(plan)
+	if len(w.procs) > 0 {
+		p := r.newPlacer(&claimed{}, a, nil)
+		r.mirrors(p, w.procs)
+		r.refuse(p.refused)
+	}
+	r.quiet = a.counts.Failed == 0 && len(r.held) == 0
+	r.faults = slices.Concat(r.faults, a.faults)
+	for _, o := range r.observers {
+		o.calm()
+	}
+	r.settled = true
+	r.passes++
+	s := *r.last
+	s.Document, s.Trees, s.Changed, s.Corrections, s.Passes = r.doc, r.desired.Trees, false, r.corrections, r.passes
+	s.Faults = slices.Concat(r.faults, r.held)
+	s.Pass = Pass{Began: began, Duration: time.Since(began), Listings: r.listings, Counts: a.counts}
+	r.last = &s
+	return r.last
+}
+
+// plain says whether no more than values has changed since the last pass, and
+// those of settings that stand alone.
+func (r *Reconciler) plain() bool {
+	for _, t := range r.desired.Trees {
+		o := r.observers[t.Hierarchy]
+		if o == nil || o.reshaped || o.stale || len(t.Resets) > 0 {
+			return false
+		}
+		d := differ{tree: t, state: o.state}
+		for p := range o.touched {
+			if dir, configured := t.Dir(p); configured && (len(dir.Inherit) > 0 || slices.ContainsFunc(dir.Settings, d.isSet)) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // edit is one cgroup whose settings have other values than before.
@@ -62,7 +128,7 @@ func collect(edits *[]edit, p string, old, fresh *zkconf.Node) (plain bool) {
 	switch {
 	case old == nil || fresh == nil:
 		return false
-	case old.HasConf != fresh.HasConf, len(old.Conf) != len(fresh.Conf), len(old.Sub) != len(fresh.Sub), !slices.Equal(old.Unknown, fresh.Unknown):
+	case old.HasConf != fresh.HasConf, old.HasSub != fresh.HasSub, len(old.Conf) != len(fresh.Conf), len(old.Sub) != len(fresh.Sub), !slices.Equal(old.Unknown, fresh.Unknown):
 		return false
 	}
 	for key := range old.Conf {
@@ -81,41 +147,51 @@ func collect(edits *[]edit, p string, old, fresh *zkconf.Node) (plain bool) {
 	return true
 }
 
-// quickPlan are the writes of some edits, in the order of Diff. plain is false
-// when more than these files is concerned.
-func (r *Reconciler) quickPlan(subsystem string, edits []edit, w work) (plan Plan, plain bool) {
-	t := r.desired.Tree(subsystem)
-	if t == nil {
-		return nil, false
+// quickPlan are the writes of some edits, in the order of Diff, and the tree with
+// the edits. plain is false when more than these files is concerned.
+func (r *Reconciler) quickPlan(subsystem string, edits []edit, w work) (t *Tree, plan Plan, plain bool) {
+	old := r.desired.Tree(subsystem)
+	if old == nil || r.observers[old.Hierarchy] == nil || r.observers[old.Hierarchy].stale {
+		return nil, nil, false
 	}
-	o := r.observers[t.Hierarchy]
-	if o == nil || o.stale {
-		return nil, false
-	}
-	d := differ{tree: t, state: o.state}
+	tree := *old
+	tree.Dirs = slices.Clone(old.Dirs)
+	d := differ{tree: &tree, state: r.observers[old.Hierarchy].state}
 	for _, e := range edits {
-		dir, configured := t.Dir(e.path)
-		n := o.state.Nodes[e.path]
-		_, doubted := w.dirs[t.Hierarchy][t.Full(e.path)]
-		if !configured || n == nil || doubted || o.state.Unreadable[e.path] != nil {
-			return nil, false
+		dir, configured := tree.Dir(e.path)
+		n := d.state.Nodes[e.path]
+		_, doubted := w.dirs[tree.Hierarchy][tree.Full(e.path)]
+		if !configured || n == nil || doubted || d.state.Unreadable[e.path] != nil {
+			return nil, nil, false
 		}
 		c := compiler{host: r.host}
 		place := strings.TrimSuffix(subsystem+"/"+e.path, "/")
 		settings := c.translate(subsystem, place, e.node.Conf)
-		if !sameKeys(settings, dir.Settings, place+" ") {
-			return nil, false
+		if len(c.faults)+len(c.notes) > 0 || r.faulty(place) || !sameKeys(settings, dir.Settings, place+" ") {
+			return nil, nil, false
 		}
+		dir.Settings = slices.Clone(dir.Settings)
+		i := 0
 		for _, s := range settings {
 			now := n.Values[s.source()]
 			if s.Weight != nil || s.FromParent || s.Before || d.isSet(s) || !now.Exists || !d.enabled(e.path, s.Controller) {
-				return nil, false
+				return nil, nil, false
 			}
 			d.setting(e.path, n, s)
+			for dir.Settings[i].Key != s.Key {
+				i++
+			}
+			dir.Settings[i] = s
+			i++
 		}
 	}
 	slices.SortStableFunc(d.out.Plan, order)
-	return d.out.Plan, true
+	return &tree, d.out.Plan, true
+}
+
+// faulty says whether anything of a cgroup cannot be honoured.
+func (r *Reconciler) faulty(place string) bool {
+	return slices.ContainsFunc(r.desired.Faults, func(f Fault) bool { return f.Place == place || strings.HasPrefix(f.Place, place+":") })
 }
 
 // sameKeys says whether settings are those that begin with prefix among others,
