@@ -73,15 +73,22 @@ func BenchmarkEditOneOf1000(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed())/float64(floor), "x_of_write")
 }
 
-// BenchmarkConvergedPass is a full pass over 1,000 cgroups that finds nothing to
+// BenchmarkConvergedPass is a full pass over many cgroups that finds nothing to
 // do.
 func BenchmarkConvergedPass(b *testing.B) {
-	r := onKernel(b, nil)
-	r.pass(b.Context(), work{doc: document(b, many(1000, "7")), full: true})
-	for b.Loop() {
-		if s := r.pass(b.Context(), work{full: true}); s.Pass.Total() > 0 {
-			b.Fatalf("%+v", s.Pass)
-		}
+	for _, n := range []int{1000, 10000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			r := onKernel(b, nil)
+			r.pass(b.Context(), work{doc: document(b, many(n, "7")), full: true})
+			before, i := cpuTime(b), 0
+			for b.Loop() {
+				if s := r.pass(b.Context(), work{full: true}); s.Pass.Total() > 0 {
+					b.Fatalf("%+v", s.Pass)
+				}
+				i++
+			}
+			b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(i), "cpu-us/op")
+		})
 	}
 }
 

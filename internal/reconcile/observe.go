@@ -165,12 +165,8 @@ func (o *observer) reread(t *Tree, p string) error {
 func (o *observer) visit(t *Tree, p string, deep bool) error {
 	dir := t.Full(p)
 	delete(o.state.Unreadable, p)
-	if o.watch != nil {
-		if err := o.watch(dir); err != nil {
-			return o.unlessGone(p, err)
-		}
-	}
-	info, err := o.fs.Stat(dir)
+	old := o.state.Nodes[p]
+	info, err := o.meet(dir, old)
 	if err != nil {
 		return o.unlessGone(p, err)
 	}
@@ -180,12 +176,11 @@ func (o *observer) visit(t *Tree, p string, deep bool) error {
 			return o.unlessGone(p, err)
 		}
 	}
-	old := o.state.Nodes[p]
-	n := &Node{Inode: info.Inode, Since: info.Changed, Children: children}
+	n := &Node{Inode: info.Inode, Since: info.Changed, Children: children, Watched: o.watch != nil}
 	if now := o.now(); now.Before(n.Since) {
 		n.Since = now
 	}
-	if old != nil && old.Inode == info.Inode {
+	if old != nil && (old.Inode == info.Inode || old.Inode == 0) {
 		if old.Since.Before(n.Since) {
 			n.Since = old.Since
 		}
@@ -202,7 +197,7 @@ func (o *observer) visit(t *Tree, p string, deep bool) error {
 		o.adopt(p)
 	} else {
 		for _, name := range old.Children {
-			if !slices.Contains(children, name) {
+			if _, still := slices.BinarySearch(children, name); !still {
 				o.forget(pathJoin(p, name))
 			}
 		}
@@ -218,6 +213,40 @@ func (o *observer) visit(t *Tree, p string, deep bool) error {
 	return nil
 }
 
+// meet says which directory is at dir, and sees to it that it is watched from
+// before it is read. A watch stays on a directory for as long as that is there.
+func (o *observer) meet(dir string, old *Node) (cgfs.Info, error) {
+	if old != nil && old.Watched && old.Inode != 0 {
+		if info, err := o.fs.Stat(dir); err != nil || info.Inode == old.Inode {
+			return info, err
+		}
+	}
+	if o.watch != nil {
+		if err := o.watch(dir); err != nil {
+			return cgfs.Info{}, err
+		}
+	}
+	return o.fs.Stat(dir)
+}
+
+// born notes a cgroup that we have just made: nothing but what a new one has is
+// in it, and what a step writes is read back by that.
+func (o *observer) born(t *Tree, p string) error {
+	n := &Node{Since: o.now(), Values: map[string]Value{}, Watched: o.watch != nil}
+	if o.watch != nil {
+		if err := o.watch(t.Full(p)); err != nil {
+			return o.unlessGone(p, err)
+		}
+	}
+	if t.Controlled {
+		n.Enabled = []string{}
+	}
+	o.state.Nodes[p] = n
+	o.reshaped = true
+	o.adopt(p)
+	return nil
+}
+
 // calm forgets what has differed.
 func (o *observer) calm() {
 	o.touched, o.reshaped = nil, false
@@ -226,7 +255,7 @@ func (o *observer) calm() {
 // compare notes in what a cgroup differs from what was found before.
 func (o *observer) compare(p string, old, n *Node) {
 	switch {
-	case old == nil, old.Foreign != n.Foreign, old.Marked != n.Marked, old.Populated != n.Populated, old.Counted != n.Counted:
+	case old == nil, old.Foreign != n.Foreign, n.Foreign && old.Marked != n.Marked, old.Populated != n.Populated, old.Counted != n.Counted:
 		o.reshaped = true
 	case !slices.Equal(old.Enabled, n.Enabled), !slices.Equal(old.Children, n.Children):
 		o.reshaped = true

@@ -165,16 +165,20 @@ func (r *Reconciler) compile() {
 	r.cgroups = r.desired.Cgroups()
 }
 
-// look finds out what Compile must know of the host.
-func (r *Reconciler) look() {
-	r.host = HostOf(r.layout)
+// look finds out what Compile must know of the host, and says whether it is
+// something new.
+func (r *Reconciler) look() (news bool) {
+	host := HostOf(r.layout)
 	if r.opt.ArmDisks {
 		disks, err := cgfs.Disks()
 		if err != nil {
 			r.log.Warn("disks not listed, so their counters are not armed", zap.Error(err))
 		}
-		r.host.Disks = disks
+		host.Disks = disks
 	}
+	news = r.passes == 0 || !r.host.same(host)
+	r.host = host
+	return news
 }
 
 // recompile compiles again when the cgroups that stay although the document does
@@ -282,10 +286,8 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 			r.log.Error("cgroup mounts not read again", zap.Error(err))
 		}
 	}
-	if w.full || r.passes == 0 {
-		r.look()
-	}
-	if fresh || w.full {
+	news := (w.full || r.passes == 0) && r.look()
+	if fresh || news || w.full && !r.recorded(r.desired.Trees) {
 		r.compile()
 	}
 	seen := r.observe(w)
