@@ -30,7 +30,8 @@ type control struct {
 	from      string
 	unsaved   bool // the document in force could not be kept
 	rejected  *rejection
-	rejection int // how many versions were
+	rejection int           // how many versions were
+	saving    chan struct{} // capacity 1: something may have to be saved
 	once      sync.Once
 	arrived   chan struct{} // closed when the source has given a document
 }
@@ -53,7 +54,7 @@ type versions struct {
 }
 
 func newControl(log *zap.Logger, stateDir string, source zkconf.Source, apply func(*zkconf.Document)) *control {
-	return &control{log: log, stateDir: stateDir, source: source, apply: apply, seen: -1, arrived: make(chan struct{})}
+	return &control{log: log, stateDir: stateDir, source: source, apply: apply, seen: -1, arrived: make(chan struct{}), saving: make(chan struct{}, 1)}
 }
 
 // update takes what the source has seen.
@@ -63,7 +64,34 @@ func (c *control) update(u zkconf.Update) {
 		return
 	}
 	if c.accept(u.Doc, fromSource) {
-		c.save(u.Doc)
+		c.mu.Lock()
+		c.unsaved = true
+		c.mu.Unlock()
+		c.saveAgain()
+	}
+}
+
+// lastGood enforces what an earlier run has kept, if need be, and from then on
+// keeps what comes into force: apart from the source, which does not wait for a
+// disk.
+func (c *control) lastGood(ctx context.Context) error {
+	err := c.fallBack(ctx)
+	for {
+		c.saveUnsaved()
+		select {
+		case <-ctx.Done():
+			c.saveUnsaved()
+			return err
+		case <-c.saving:
+		}
+	}
+}
+
+// saveAgain lets what is not on disk be saved, also after a failure.
+func (c *control) saveAgain() {
+	select {
+	case c.saving <- struct{}{}:
+	default:
 	}
 }
 
@@ -74,12 +102,11 @@ func (c *control) save(doc *zkconf.Document) {
 		c.log.Error("last good document not saved", zap.Error(err))
 	}
 	c.mu.Lock()
-	c.unsaved = err != nil
+	c.unsaved = err != nil || c.inForce != doc
 	c.mu.Unlock()
 }
 
-// saveAgain tries to save what could not be saved before.
-func (c *control) saveAgain() {
+func (c *control) saveUnsaved() {
 	c.mu.Lock()
 	doc, unsaved := c.inForce, c.unsaved
 	c.mu.Unlock()
@@ -113,11 +140,11 @@ func (c *control) accept(doc *zkconf.Document, from string) bool {
 	if old != nil && bytes.Equal(old.Raw, doc.Raw) {
 		return fresh
 	}
+	c.apply(doc) // under the lock, so that two documents cannot overtake each other; first, because somebody waits for it
 	c.log.Info("configuration in force", zap.Int32("version", doc.Version), zap.String("from", from), zap.Int("bytes", len(doc.Raw)))
 	for _, w := range warnings(doc) {
 		c.log.Warn("value changed as the kernel would", zap.String("value", w))
 	}
-	c.apply(doc) // under the lock, so that two documents cannot overtake each other
 	return true
 }
 

@@ -215,7 +215,7 @@ func (d *daemon) tasks() []task {
 	tasks := []task{
 		{"signals", d.signals},
 		{"configuration source", d.follow},
-		{"last good configuration", d.control.fallBack},
+		{"last good configuration", d.control.lastGood},
 		{"cgroup watch", func(ctx context.Context) error {
 			return d.reconciler.Watch(ctx, func() { close(d.watching) })
 		}},

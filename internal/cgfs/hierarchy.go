@@ -272,19 +272,32 @@ func (h *Hierarchy) readAll(dir, file string) ([]byte, error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
+	data, err := readWhole(fd, !strings.HasSuffix(file, "procs") && file != "tasks" && !strings.HasSuffix(file, "threads"))
+	if err != nil {
+		return nil, &Error{Op: "read", Path: h.Display(dir, file), Err: err}
+	}
+	return data, nil
+}
+
+// readWhole reads a control file from its beginning. What is not a list of
+// processes is made by the kernel in one piece (single_open of seq_file), so that a
+// read which leaves room has had all of it.
+func readWhole(fd int, once bool) ([]byte, error) {
 	buf := make([]byte, 0, 512)
 	for {
-		n, err := unix.Read(fd, buf[len(buf):cap(buf)])
-		if errors.Is(err, unix.EINTR) {
+		n, err := unix.Pread(fd, buf[len(buf):cap(buf)], int64(len(buf)))
+		switch {
+		case errors.Is(err, unix.EINTR):
 			continue
-		}
-		if err != nil {
-			return nil, &Error{Op: "read", Path: h.Display(dir, file), Err: err}
-		}
-		if n == 0 {
+		case err != nil:
+			return nil, err
+		case n == 0:
 			return buf, nil
 		}
 		buf = buf[:len(buf)+n]
+		if once && len(buf) < cap(buf) {
+			return buf, nil
+		}
 		if len(buf) == cap(buf) {
 			buf = slices.Grow(buf, cap(buf))
 		}
@@ -309,6 +322,30 @@ func (h *Hierarchy) Write(dir, file, text string) error {
 		return &Error{Op: "write", Path: h.Display(dir, file), Text: text, Err: err}
 	}
 	return nil
+}
+
+// Put writes text to a control file and returns what the file from, normally the
+// same, reads afterwards, without the final newline. An error may be that of
+// either; the value is not known then.
+func (h *Hierarchy) Put(dir, file, text, from string) (now string, err error) {
+	if file == from && file != DevicesFile {
+		// A file that cannot be opened for both answers so before anything is written.
+		if fd, err := h.openat(path.Join(dir, file), unix.O_RDWR); err == nil {
+			defer unix.Close(fd)
+			if err := write(fd, text); err != nil {
+				return "", &Error{Op: "write", Path: h.Display(dir, file), Text: text, Err: err}
+			}
+			data, err := readWhole(fd, true)
+			if err != nil {
+				return "", &Error{Op: "read", Path: h.Display(dir, file), Err: err}
+			}
+			return strings.TrimSuffix(string(data), "\n"), nil
+		}
+	}
+	if err := h.Write(dir, file, text); err != nil {
+		return "", err
+	}
+	return h.Read(dir, from)
 }
 
 func write(fd int, text string) error {

@@ -31,8 +31,10 @@ const (
 type Event struct {
 	Hierarchy *Hierarchy
 	Dir       string
-	Name      string // the control file of an EventWrite
-	Kind      EventKind
+	// Name is the control file of an EventWrite, and of an EventTree the cgroup
+	// below Dir, which has an event of its own.
+	Name string
+	Kind EventKind
 }
 
 // Watcher reports what happens in cgroup directories through inotify, which
@@ -209,7 +211,7 @@ func (w *Watcher) translate(raw []rawEvent) []Event {
 		case e.mask&unix.IN_MODIFY != 0:
 			out = append(out, Event{Hierarchy: at.h, Dir: at.dir, Name: e.name, Kind: EventWrite})
 		default:
-			out = append(out, Event{Hierarchy: at.h, Dir: at.dir, Kind: EventTree})
+			out = append(out, Event{Hierarchy: at.h, Dir: at.dir, Name: e.name, Kind: EventTree})
 			if e.name != "" {
 				// It is gone, or another one has taken its name.
 				out = append(out, Event{Hierarchy: at.h, Dir: path.Join(at.dir, e.name), Kind: EventTree})

@@ -114,23 +114,36 @@ func (a *applier) mkdir(o *observer, s Step) error {
 	if s.Path == "" && s.Dir != s.Tree.Root {
 		return nil // on the way to our root
 	}
-	if n := o.state.Nodes[parent(s.Path)]; n != nil && s.Path != "" && !slices.Contains(n.Children, path.Base(s.Path)) {
-		n.Children = append(n.Children, path.Base(s.Path))
-		slices.Sort(n.Children)
+	if err == nil {
+		return o.born(s.Tree, s.Path)
 	}
 	return o.visit(s.Tree, s.Path, true)
 }
 
 func (a *applier) write(o *observer, s Step) error {
-	err := o.fs.Write(s.Dir, s.File, s.Text)
+	from := s.File
+	if s.Setting != nil {
+		from = s.Setting.source()
+	}
+	text, err := o.fs.Put(s.Dir, s.File, s.Text, from)
 	if err != nil && s.Setting != nil && s.Setting.FromParent && s.Dir != "" {
 		// The parent may not have got what it was planned to have.
-		if text, readErr := o.fs.Read(parent(s.Dir), s.File); readErr == nil && text != "" && text != s.Text {
-			s = s.reading(text)
-			err = o.fs.Write(s.Dir, s.File, s.Text)
+		if above, readErr := o.fs.Read(parent(s.Dir), s.File); readErr == nil && above != "" && above != s.Text {
+			s = s.reading(above)
+			text, err = o.fs.Put(s.Dir, s.File, s.Text, from)
 		}
 	}
+	n := o.state.Nodes[s.Path]
+	if s.Dir != s.Tree.Full(s.Path) {
+		n = nil // on the way to our root
+	}
 	if err != nil {
+		if n != nil {
+			delete(n.Values, from)
+			if now, readErr := o.read(s.Dir, from); readErr == nil {
+				n.Values[from] = now
+			}
+		}
 		return err
 	}
 	a.counts.Written++
@@ -141,21 +154,11 @@ func (a *applier) write(o *observer, s Step) error {
 			return nil // nothing of the document's, see arm
 		}
 	}
-	if s.File == ControlFile {
-		return a.controlled(o, s)
-	}
-	n := o.state.Nodes[s.Path]
-	if n == nil || s.Dir != s.Tree.Full(s.Path) {
+	switch {
+	case s.File == ControlFile:
+		return a.controlled(o, s, text)
+	case n == nil:
 		return nil
-	}
-	from := s.File
-	if s.Setting != nil {
-		from = s.Setting.source()
-	}
-	text, err := o.fs.Read(s.Dir, from)
-	if err != nil {
-		delete(n.Values, from)
-		return err
 	}
 	n.Values[from] = Value{Text: text, Exists: true}
 	if s.Setting != nil && !n.Values[from].is(*s.Setting) {
@@ -166,11 +169,7 @@ func (a *applier) write(o *observer, s Step) error {
 
 // controlled reads what a cgroup enables now, and its children anew, which have
 // got files or lost them.
-func (a *applier) controlled(o *observer, s Step) error {
-	text, err := o.fs.Read(s.Dir, ControlFile)
-	if err != nil {
-		return err
-	}
+func (a *applier) controlled(o *observer, s Step, text string) error {
 	enabled := append([]string{}, strings.Fields(text)...)
 	if name := s.Text[1:]; slices.Contains(enabled, name) != (s.Text[0] == '+') {
 		return fmt.Errorf("%s: the kernel took it and did nothing", s)

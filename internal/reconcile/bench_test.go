@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cgrouparch/cgrouparch/internal/zkconf"
 )
 
 // BenchmarkBuild makes 1,000 cgroups with one setting each, and reports the
@@ -71,14 +73,57 @@ func BenchmarkEditOneOf1000(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed())/float64(floor), "x_of_write")
 }
 
-// BenchmarkConvergedPass is a full pass over 1,000 cgroups that finds nothing to
+// BenchmarkConvergedPass is a full pass over many cgroups that finds nothing to
 // do.
 func BenchmarkConvergedPass(b *testing.B) {
-	r := onKernel(b, nil)
-	r.pass(b.Context(), work{doc: document(b, many(1000, "7")), full: true})
-	for b.Loop() {
-		if s := r.pass(b.Context(), work{full: true}); s.Pass.Total() > 0 {
-			b.Fatalf("%+v", s.Pass)
-		}
+	for _, n := range []int{1000, 10000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			r := onKernel(b, nil)
+			r.pass(b.Context(), work{doc: document(b, many(n, "7")), full: true})
+			before, i := cpuTime(b), 0
+			for b.Loop() {
+				if s := r.pass(b.Context(), work{full: true}); s.Pass.Total() > 0 {
+					b.Fatalf("%+v", s.Pass)
+				}
+				i++
+			}
+			b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(i), "cpu-us/op")
+		})
 	}
+}
+
+// BenchmarkEdit changes one share among many cgroups, from the bytes of the
+// document to the kernel's file and the snapshot.
+func BenchmarkEdit(b *testing.B) {
+	for _, n := range []int{1000, 5000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			texts := [][]byte{[]byte(many(n, "8")), []byte(many(n, "9"))}
+			r := onKernel(b, nil)
+			doc := document(b, string(texts[0]))
+			r.pass(b.Context(), work{doc: doc, full: true})
+			i := 0
+			before := cpuTime(b)
+			for b.Loop() {
+				i++
+				next, err := zkconf.DecodeNext(doc, texts[i%2], int32(i))
+				if err != nil {
+					b.Fatal(err)
+				}
+				if s := r.pass(b.Context(), work{doc: next}); s.Pass.Written != 1 {
+					b.Fatalf("%+v", s.Pass)
+				}
+				doc = next
+			}
+			b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(i), "cpu-us/op")
+		})
+	}
+}
+
+// cpuTime is what this process has used so far.
+func cpuTime(b *testing.B) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

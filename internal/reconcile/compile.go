@@ -3,6 +3,7 @@ package reconcile
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -30,15 +31,17 @@ type Host struct {
 	Schedulers cgfs.Schedulers
 	// Disks are the block devices whose counters are to be armed, as "MAJ:MIN".
 	Disks []string
+
+	known map[string]map[string]bool // the answers of Caps so far, by subsystem
 }
 
 // HostOf asks a layout what Compile must know. Disks are left to the caller.
 func HostOf(l *cgfs.Layout) Host {
-	h := Host{Hierarchies: map[string]string{}, Caps: map[string]cgfs.Caps{}, Schedulers: l.Schedulers()}
+	h := Host{Hierarchies: map[string]string{}, Caps: map[string]cgfs.Caps{}, Schedulers: l.Schedulers(), known: map[string]map[string]bool{}}
 	for _, hier := range l.Hierarchies() {
 		for _, s := range l.Subsystems(hier) {
 			h.Hierarchies[s] = hier.Name()
-			h.Caps[s] = l.Caps(s)
+			h.Caps[s] = h.remembering(s, l.Caps(s))
 		}
 		if hier.Version() == 2 {
 			h.Unified, h.Controllers = hier.Name(), hier.Subsystems()
@@ -46,6 +49,38 @@ func HostOf(l *cgfs.Layout) Host {
 		}
 	}
 	return h
+}
+
+// remembering asks for each file once: the answer is that of the host.
+func (h Host) remembering(subsystem string, caps cgfs.Caps) cgfs.Caps {
+	known, ask := map[string]bool{}, caps.Has
+	h.known[subsystem] = known
+	caps.Has = func(file string) bool {
+		has, asked := known[file]
+		if !asked {
+			has = ask(file)
+			known[file] = has
+		}
+		return has
+	}
+	return caps
+}
+
+// same says whether another look at the host gives Compile the same answers.
+func (h Host) same(o Host) bool {
+	for subsystem, known := range h.known {
+		caps, still := o.Caps[subsystem]
+		if !still || caps.Version != h.Caps[subsystem].Version {
+			return false
+		}
+		for file, has := range known {
+			if caps.Has(file) != has {
+				return false
+			}
+		}
+	}
+	return h.Unified == o.Unified && h.Nested == o.Nested && slices.Equal(h.Controllers, o.Controllers) && slices.Equal(h.Disks, o.Disks) &&
+		maps.Equal(h.Hierarchies, o.Hierarchies) && maps.Equal(h.Schedulers.Of, o.Schedulers.Of) && slices.Equal(h.Schedulers.Cost, o.Schedulers.Cost)
 }
 
 // Options are Compile's further inputs.

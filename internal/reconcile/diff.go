@@ -145,21 +145,25 @@ func (d *differ) write(phase Phase, p string, s Setting) {
 // parent allows.
 func (d *differ) settings() {
 	for _, dir := range d.tree.Dirs {
-		n := d.state.Nodes[dir.Path]
-		if n == nil && dir.Optional && !slices.Contains(d.refuges, dir.Path) {
-			continue
-		}
-		if err := d.state.Unreadable[dir.Path]; err != nil {
-			d.fault(dir.Place, err.Error())
-			continue
-		}
-		for _, s := range dir.Settings {
-			if !d.isSet(s) {
-				d.setting(dir.Path, n, s)
-			}
-		}
+		d.settingsOf(dir)
 	}
 	d.sets()
+}
+
+func (d *differ) settingsOf(dir Dir) {
+	n := d.state.Nodes[dir.Path]
+	if n == nil && dir.Optional && !slices.Contains(d.refuges, dir.Path) {
+		return
+	}
+	if err := d.state.Unreadable[dir.Path]; err != nil {
+		d.fault(dir.Place, err.Error())
+		return
+	}
+	for _, s := range dir.Settings {
+		if !d.isSet(s) {
+			d.setting(dir.Path, n, s)
+		}
+	}
 }
 
 // setting writes one setting if it reads otherwise.

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
@@ -160,6 +162,7 @@ func TestKernelRecovery(t *testing.T) {
 	doc := document(t, many(2, "5"))
 	r.doc = doc
 	r.load()
+	r.look()
 	r.compile()
 	r.observe(work{full: true})
 	plan, _ := r.diff(time.Now())
@@ -209,6 +212,108 @@ func TestKernelCpusetsSwap(t *testing.T) {
 		}
 		if s := r.pass(t.Context(), work{full: true}); s.Pass.Total() > 0 {
 			t.Errorf("a second pass did %+v", s.Pass)
+		}
+	}
+}
+
+// Whatever is edited, the short way leaves nothing for a full pass to do that the
+// long way would have done, and it is taken where only values change.
+func TestKernelQuickEdits(t *testing.T) {
+	r := onKernel(t, nil)
+	rng := rand.New(rand.NewPCG(1, 2))
+	shares := map[string]int{"a": 100, "a/b": 200, "c": 300, "d": 400, "d/e": 500}
+	limits := map[string]int{}
+	text := func() string {
+		conf := func(p string) string {
+			out := fmt.Sprintf(`"conf": {"share": %d`, shares[p])
+			if q := limits[p]; q > 0 {
+				out += fmt.Sprintf(`, "cfs_quota_us": %d`, q)
+			}
+			return out + "}"
+		}
+		return fmt.Sprintf(`{"cpu": {"sub_cgroup": {"a": {%s, "sub_cgroup": {"b": {%s}}}, "c": {%s}, "d": {%s, "sub_cgroup": {"e": {%s}}}}}}`,
+			conf("a"), conf("a/b"), conf("c"), conf("d"), conf("d/e"))
+	}
+	doc := document(t, text())
+	r.pass(t.Context(), work{doc: doc, full: true})
+	paths := sortedKeys(shares)
+	short := 0
+	for i := range 200 {
+		for range 1 + rng.IntN(2) {
+			shares[paths[rng.IntN(len(paths))]] = 2 + rng.IntN(5000)
+		}
+		if rng.IntN(4) == 0 {
+			limits[[]string{"c", "d/e"}[rng.IntN(2)]] = rng.IntN(3) * 100000 // v1 refuses more than the parent's
+		}
+		next, err := zkconf.DecodeNext(doc, []byte(text()), int32(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// What the short way makes of a document must be what compiling it makes.
+		compiled := Compile(next, r.host, Options{Root: r.opt.Root, Owned: r.record.Settings, Hierarchies: r.record.Hierarchies})
+		listed := r.compiled
+		if s := r.pass(t.Context(), work{doc: next}); len(s.Faults) > 0 {
+			t.Fatalf("step %d: %+v, faults %v", i, s.Pass, s.Faults)
+		}
+		if r.compiled == listed {
+			short++
+			if diff := cmp.Diff(compiled, r.desired, cmp.AllowUnexported(Tree{})); diff != "" {
+				t.Fatalf("step %d: (-compiled +short way):\n%s", i, diff)
+			}
+		}
+		for p, share := range shares {
+			if got := read(t, r, "cpu", p, "cpu.shares"); got != strconv.Itoa(share) {
+				t.Fatalf("step %d: %s has share %s, want %d", i, p, got, share)
+			}
+			want := "-1"
+			if limits[p] > 0 {
+				want = strconv.Itoa(limits[p])
+			}
+			if got := read(t, r, "cpu", p, "cpu.cfs_quota_us"); got != want {
+				t.Fatalf("step %d: %s has quota %s, want %s", i, p, got, want)
+			}
+		}
+		if s := r.pass(t.Context(), work{full: true}); s.Pass.Total() > 0 {
+			t.Fatalf("step %d: a full pass found %+v", i, s.Pass)
+		}
+		doc = next
+	}
+	if short < 100 {
+		t.Errorf("only %d documents went the short way", short)
+	}
+}
+
+// What is not plain is left to the pass.
+func TestEditsOf(t *testing.T) {
+	const first = `{"cpu": {"sub_cgroup": {"a": {"conf": {"share": 5}, "sub_cgroup": {"b": {"conf": {"share": 6}}}}}}}`
+	earlier := document(t, first)
+	for _, c := range []struct {
+		from, to string
+		want     []string
+		plain    bool
+	}{
+		{`"share": 5`, `"share": 50`, []string{"a"}, true},
+		{`"share": 6`, `"share": 66`, []string{"a/b"}, true},
+		{`"share": 5}, "sub_cgroup": {"b": {"conf": {"share": 6`, `"share": 7}, "sub_cgroup": {"b": {"conf": {"share": 8`, []string{"a", "a/b"}, true},
+		{`"share": 6`, `"share": 6, "idle": 0`, nil, false},
+		{`"share": 6`, `"idle": 0`, nil, false},
+		{`{"conf": {"share": 6}}`, `{}`, nil, false},
+		{`"b": {`, `"c": {`, nil, false},
+		{`"share": 6`, `"share": 6, "later": 1`, nil, false},
+		{`"share": 6}`, `"share": 6} `, nil, true},
+	} {
+		doc, err := zkconf.DecodeNext(earlier, []byte(strings.Replace(first, c.from, c.to, 1)), 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change, known := doc.Since(earlier)
+		edits, plain := editsOf(change, earlier, doc)
+		var got []string
+		for _, e := range edits {
+			got = append(got, e.path)
+		}
+		if !known || plain != c.plain || plain && !slices.Equal(got, c.want) {
+			t.Errorf("%s to %s: %v %v (change known: %v), want %v %v", c.from, c.to, got, plain, known, c.want, c.plain)
 		}
 	}
 }

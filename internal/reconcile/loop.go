@@ -99,6 +99,7 @@ func (r *Reconciler) note(events []cgfs.Event) {
 			case !r.concerns(e):
 			case e.Kind == cgfs.EventLost:
 				w.full = true
+			case e.Kind == cgfs.EventTree && e.Name != "": // the cgroup below has an event of its own
 			case e.Kind == cgfs.EventWrite && (e.Name == "cgroup.procs" || e.Name == "tasks"):
 				put(&w.procs, e.Hierarchy.Name(), e.Dir, false)
 			default:

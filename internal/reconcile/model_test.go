@@ -216,6 +216,13 @@ func (m *model) vetSet(dir, file, text string) unix.Errno {
 	return 0
 }
 
+func (m *model) Put(dir, file, text, from string) (string, error) {
+	if err := m.Write(dir, file, text); err != nil {
+		return "", err
+	}
+	return m.Read(dir, from)
+}
+
 func (m *model) Move(dir string, pids []int, done func(int, error)) error {
 	to := m.dirs[dir]
 	if to == nil {

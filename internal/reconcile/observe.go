@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"errors"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -18,10 +19,14 @@ type observer struct {
 	// and unwatch when it is gone. Nil: nobody watches.
 	watch   func(dir string) error
 	unwatch func(dir string)
-	stale   bool   // something was not as the state has it: read all again
-	root    string // our root, of the tree that was looked at last
-	now     func() time.Time
-	state   *State
+	stale   bool // something was not as the state has it: read all again
+	// What differs from what was found before, since calm was called: only values,
+	// of these cgroups, or more.
+	touched  map[string]bool
+	reshaped bool
+	root     string // our root, of the tree that was looked at last
+	now      func() time.Time
+	state    *State
 }
 
 func newObserver(fs FS, watch func(dir string) error) *observer {
@@ -30,7 +35,7 @@ func newObserver(fs FS, watch func(dir string) error) *observer {
 
 // all reads everything below our root again.
 func (o *observer) all(t *Tree) error {
-	o.root = t.Root
+	o.root, o.reshaped = t.Root, true
 	o.state.Missing, o.state.Above = nil, nil
 	o.state.Unreadable = map[string]error{}
 	exists, err := o.above(t)
@@ -135,7 +140,7 @@ func (o *observer) some(t *Tree, dirs map[string]bool) error {
 // lost them.
 func (o *observer) children(t *Tree, p string, n *Node) error {
 	for _, name := range slices.Clone(n.Children) {
-		if err := o.reread(t, path.Join(p, name)); err != nil {
+		if err := o.reread(t, pathJoin(p, name)); err != nil {
 			return err
 		}
 	}
@@ -148,7 +153,7 @@ func (o *observer) reread(t *Tree, p string) error {
 	if n == nil {
 		return nil
 	}
-	n.Values = nil
+	n.Values, o.reshaped = nil, true
 	if err := o.complete(t, p, n); err != nil {
 		return o.unlessGone(p, err)
 	}
@@ -160,12 +165,8 @@ func (o *observer) reread(t *Tree, p string) error {
 func (o *observer) visit(t *Tree, p string, deep bool) error {
 	dir := t.Full(p)
 	delete(o.state.Unreadable, p)
-	if o.watch != nil {
-		if err := o.watch(dir); err != nil {
-			return o.unlessGone(p, err)
-		}
-	}
-	info, err := o.fs.Stat(dir)
+	old := o.state.Nodes[p]
+	info, err := o.meet(dir, old)
 	if err != nil {
 		return o.unlessGone(p, err)
 	}
@@ -175,12 +176,11 @@ func (o *observer) visit(t *Tree, p string, deep bool) error {
 			return o.unlessGone(p, err)
 		}
 	}
-	old := o.state.Nodes[p]
-	n := &Node{Inode: info.Inode, Since: info.Changed, Children: children}
+	n := &Node{Inode: info.Inode, Since: info.Changed, Children: children, Watched: o.watch != nil}
 	if now := o.now(); now.Before(n.Since) {
 		n.Since = now
 	}
-	if old != nil && old.Inode == info.Inode {
+	if old != nil && (old.Inode == info.Inode || old.Inode == 0) {
 		if old.Since.Before(n.Since) {
 			n.Since = old.Since
 		}
@@ -192,15 +192,18 @@ func (o *observer) visit(t *Tree, p string, deep bool) error {
 	if err := o.complete(t, p, n); err != nil {
 		return o.unlessGone(p, err)
 	}
-	if old != nil {
+	o.compare(p, old, n)
+	if old == nil {
+		o.adopt(p)
+	} else {
 		for _, name := range old.Children {
-			if !slices.Contains(children, name) {
-				o.forget(path.Join(p, name))
+			if _, still := slices.BinarySearch(children, name); !still {
+				o.forget(pathJoin(p, name))
 			}
 		}
 	}
 	for _, name := range children {
-		child := path.Join(p, name)
+		child := pathJoin(p, name)
 		if deep || o.state.Nodes[child] == nil {
 			if err := o.visit(t, child, true); err != nil {
 				return err
@@ -208,6 +211,77 @@ func (o *observer) visit(t *Tree, p string, deep bool) error {
 		}
 	}
 	return nil
+}
+
+// meet says which directory is at dir, and sees to it that it is watched from
+// before it is read. A watch stays on a directory for as long as that is there.
+func (o *observer) meet(dir string, old *Node) (cgfs.Info, error) {
+	if old != nil && old.Watched && old.Inode != 0 {
+		if info, err := o.fs.Stat(dir); err != nil || info.Inode == old.Inode {
+			return info, err
+		}
+	}
+	if o.watch != nil {
+		if err := o.watch(dir); err != nil {
+			return cgfs.Info{}, err
+		}
+	}
+	return o.fs.Stat(dir)
+}
+
+// born notes a cgroup that we have just made: nothing but what a new one has is
+// in it, and what a step writes is read back by that.
+func (o *observer) born(t *Tree, p string) error {
+	n := &Node{Since: o.now(), Values: map[string]Value{}, Watched: o.watch != nil}
+	if o.watch != nil {
+		if err := o.watch(t.Full(p)); err != nil {
+			return o.unlessGone(p, err)
+		}
+	}
+	if t.Controlled {
+		n.Enabled = []string{}
+	}
+	o.state.Nodes[p] = n
+	o.reshaped = true
+	o.adopt(p)
+	return nil
+}
+
+// calm forgets what has differed.
+func (o *observer) calm() {
+	o.touched, o.reshaped = nil, false
+}
+
+// compare notes in what a cgroup differs from what was found before.
+func (o *observer) compare(p string, old, n *Node) {
+	switch {
+	case old == nil, old.Foreign != n.Foreign, n.Foreign && old.Marked != n.Marked, old.Populated != n.Populated, old.Counted != n.Counted:
+		o.reshaped = true
+	case !slices.Equal(old.Enabled, n.Enabled), !slices.Equal(old.Children, n.Children):
+		o.reshaped = true
+	case !maps.Equal(old.Values, n.Values):
+		if o.touched == nil {
+			o.touched = map[string]bool{}
+		}
+		o.touched[p] = true
+	}
+}
+
+// adopt adds p to its parent's children.
+func (o *observer) adopt(p string) {
+	up := o.state.Nodes[parent(p)]
+	if p == "" || up == nil {
+		return
+	}
+	name := path.Base(p)
+	switch n := len(up.Children); {
+	case n == 0 || up.Children[n-1] < name:
+		up.Children = append(up.Children, name)
+	default:
+		if i, found := slices.BinarySearch(up.Children, name); !found {
+			up.Children = slices.Insert(up.Children, i, name)
+		}
+	}
 }
 
 // unlessGone takes a cgroup that vanished while it was read out of the state.
@@ -224,6 +298,7 @@ func (o *observer) unlessGone(p string, err error) error {
 	if p == "" {
 		return err
 	}
+	o.reshaped = true
 	o.state.Unreadable[p] = err
 	if o.state.Nodes[p] == nil {
 		o.state.Nodes[p] = &Node{Since: o.now(), Foreign: true}
@@ -237,13 +312,14 @@ func (o *observer) forget(p string) {
 	if n == nil {
 		return
 	}
+	o.reshaped = true
 	delete(o.state.Nodes, p)
 	delete(o.state.Unreadable, p)
 	if o.unwatch != nil {
-		o.unwatch(path.Join(o.root, p))
+		o.unwatch(pathJoin(o.root, p))
 	}
 	for _, name := range n.Children {
-		o.forget(path.Join(p, name))
+		o.forget(pathJoin(p, name))
 	}
 }
 
@@ -316,7 +392,7 @@ func (o *observer) populated(dir string) (bool, error) {
 
 // control reads what the cgroups above our root enable.
 func (o *observer) control(t *Tree) error {
-	o.state.Control = nil
+	o.state.Control, o.reshaped = nil, true
 	if !t.Controlled || t.Root == "" {
 		return nil
 	}

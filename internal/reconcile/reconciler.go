@@ -63,17 +63,22 @@ type Reconciler struct {
 	doc     *zkconf.Document
 	settled bool // doc has been through a whole pass
 	desired Desired
+	cgroups []pidfiles.Cgroup          // of desired
 	shared  map[string]map[string]bool // Options.Shared of desired
 	record  record
 	loaded  bool
 
-	placeFaults []Fault         // of pid files that contradict each other
-	refused     []Fault         // moves that have to be tried again, as the last placement left them
-	held        []Fault         // corrections that wait
-	unread      int             // hierarchies that could not be read
-	unwatched   int             // cgroups that could not be watched, in the last full pass
-	watchErr    error           // why the last of them could not
-	saved       bool            // whether record is on disk
+	placeFaults []Fault // of pid files that contradict each other
+	refused     []Fault // moves that have to be tried again, as the last placement left them
+	held        []Fault // corrections that wait
+	unread      int     // hierarchies that could not be read
+	unwatched   int     // cgroups that could not be watched, in the last full pass
+	watchErr    error   // why the last of them could not
+	saved       bool    // whether record is on disk
+	kept        []*Tree // the trees that record is of; nil: it may be of others
+	compiled    int     // how often a document was compiled
+	quiet       bool    // the last pass left nothing to be done
+	last        *Snapshot
 	procs       []pidfiles.Proc // the last listing of this pass, nil when there was none
 	listings    int             // of this pass
 	faults      []Fault
@@ -153,17 +158,27 @@ func (r *Reconciler) remount() error {
 
 // compile makes the trees of the document in force.
 func (r *Reconciler) compile() {
-	r.host = HostOf(r.layout)
+	r.compiled++
+	r.desired = Compile(r.doc, r.host, Options{
+		Root: r.opt.Root, Shield: r.opt.Shield, Owned: r.record.Settings, Hierarchies: r.record.Hierarchies, Shared: r.shared,
+	})
+	r.cgroups = r.desired.Cgroups()
+}
+
+// look finds out what Compile must know of the host, and says whether it is
+// something new.
+func (r *Reconciler) look() (news bool) {
+	host := HostOf(r.layout)
 	if r.opt.ArmDisks {
 		disks, err := cgfs.Disks()
 		if err != nil {
 			r.log.Warn("disks not listed, so their counters are not armed", zap.Error(err))
 		}
-		r.host.Disks = disks
+		host.Disks = disks
 	}
-	r.desired = Compile(r.doc, r.host, Options{
-		Root: r.opt.Root, Shield: r.opt.Shield, Owned: r.record.Settings, Hierarchies: r.record.Hierarchies, Shared: r.shared,
-	})
+	news = r.passes == 0 || !r.host.same(host)
+	r.host = host
+	return news
 }
 
 // recompile compiles again when the cgroups that stay although the document does
@@ -206,6 +221,7 @@ func (r *Reconciler) load() {
 func (r *Reconciler) Plan(ctx context.Context, doc *zkconf.Document) (Plan, []Fault, error) {
 	r.doc = doc
 	r.load()
+	r.look()
 	r.compile()
 	seen := r.observe(work{full: true})
 	if r.recompile() {
@@ -250,15 +266,28 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 	r.load()
 	before := r.desired
 	fresh := w.doc != nil
+	var quick Counts
+	plain := !fresh && !w.full && r.quiet
 	if fresh {
+		earlier := r.doc
+		if !r.settled {
+			earlier = nil // nobody knows how far it got
+		}
 		r.doc, r.settled = w.doc, false
+		quick, plain = r.quick(ctx, w, earlier)
+	}
+	if plain && !w.place {
+		if seen := r.observe(work{dirs: w.dirs, procs: w.procs}); len(seen) == 0 && r.plain() {
+			return r.brief(ctx, w, began, quick)
+		}
 	}
 	if w.full {
 		if err := r.remount(); err != nil {
 			r.log.Error("cgroup mounts not read again", zap.Error(err))
 		}
 	}
-	if fresh || w.full {
+	news := (w.full || r.passes == 0) && r.look()
+	if fresh || news || w.full && !r.recorded(r.desired.Trees) {
 		r.compile()
 	}
 	seen := r.observe(w)
@@ -270,9 +299,11 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 	plan, more := r.diff(time.Now())
 	faults = append(faults, more...)
 	plan, r.held = r.fights.hold(plan, r.settled, time.Now())
-	r.remember(r.record.before(r.desired.Trees, plan))
+	if !r.recorded(r.desired.Trees) || slices.ContainsFunc(plan, func(s Step) bool { return s.Op == OpMkdir }) {
+		r.remember(r.record.before(r.desired.Trees, plan))
+	}
 
-	a := &applier{ctx: ctx, chase: evacuateFor, observers: r.observers, did: r.did}
+	a := &applier{ctx: ctx, chase: evacuateFor, observers: r.observers, did: r.did, counts: quick}
 	remove := slices.IndexFunc(plan, func(s Step) bool { return s.Phase > PhaseMove })
 	if remove < 0 {
 		remove = len(plan)
@@ -298,14 +329,34 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 		r.refuse(p.refused)
 	}
 	r.faults = slices.Concat(faults, a.faults, r.placeFaults, r.refused)
-	states := map[string]*State{}
-	for name, o := range r.observers {
-		states[name] = o.state
-	}
-	r.remember(r.record.after(r.desired, states))
+	r.conclude()
+	r.quiet = a.counts.Failed == 0 && len(r.held)+len(r.refused) == 0 && r.young.IsZero() && r.unread == 0
 	r.settled = true
 	r.passes++
-	return r.snapshot(Pass{Began: began, Duration: time.Since(began), Full: w.full, Listings: r.listings, Counts: a.counts})
+	r.last = r.snapshot(Pass{Began: began, Duration: time.Since(began), Full: w.full, Listings: r.listings, Counts: a.counts})
+	return r.last
+}
+
+// conclude remembers what is in force once a pass is over.
+func (r *Reconciler) conclude() {
+	states := map[string]*State{}
+	for name, o := range r.observers {
+		o.calm()
+		states[name] = o.state
+	}
+	if r.recorded(r.desired.Trees) && len(r.record.Making) == 0 {
+		return
+	}
+	r.remember(r.record.after(r.desired, states))
+	r.kept = nil
+	if r.saved && !slices.ContainsFunc(r.desired.Trees, func(t *Tree) bool { return t.Mode == Leave || len(t.Resets) > 0 }) {
+		r.kept = r.desired.Trees
+	}
+}
+
+// recorded says whether the record is that of these trees.
+func (r *Reconciler) recorded(trees []*Tree) bool {
+	return r.saved && len(r.kept) > 0 && slices.Equal(r.kept, trees)
 }
 
 // refuse adds to the moves that have to be tried again.
@@ -335,7 +386,9 @@ func (r *Reconciler) did(s Step) {
 		r.log.Info("drift corrected", zap.String("step", s.String()))
 		return
 	}
-	r.log.Debug("step", zap.String("step", s.String()))
+	if e := r.log.Check(zap.DebugLevel, "step"); e != nil {
+		e.Write(zap.String("step", s.String()))
+	}
 }
 
 // observe brings the state of each hierarchy up to date. What cannot be read is

@@ -56,7 +56,8 @@ func (r record) save(dir string) error {
 	if dir == "" {
 		return nil
 	}
-	return statefile.Save(filepath.Join(dir, recordFile), r)
+	// It speaks of cgroups, which end with the machine.
+	return statefile.SaveForProcess(filepath.Join(dir, recordFile), r)
 }
 
 // before is the record that must be on disk before the trees are applied: what

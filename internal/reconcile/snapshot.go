@@ -52,7 +52,7 @@ type Pass struct {
 func (r *Reconciler) snapshot(p Pass) *Snapshot {
 	s := &Snapshot{
 		Document: r.doc, Trees: r.desired.Trees, Layout: r.layout, Hierarchies: maps.Clone(r.hierarchies), Others: map[string][]string{},
-		Faults: slices.Concat(r.faults, r.held), Notes: r.desired.Notes, Cgroups: r.desired.Cgroups(), Pass: p, Passes: r.passes, Corrections: r.corrections,
+		Faults: slices.Concat(r.faults, r.held), Notes: r.desired.Notes, Cgroups: r.cgroups, Pass: p, Passes: r.passes, Corrections: r.corrections,
 	}
 	var generation strings.Builder
 	fmt.Fprintf(&generation, "%p %p\n", r.doc, r.layout)

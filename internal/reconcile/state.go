@@ -19,6 +19,8 @@ type FS interface {
 	Mkdir(dir string) error // and mark it as ours
 	Mark(dir string) error
 	Write(dir, file, text string) error
+	// Put writes and says what the file from reads afterwards.
+	Put(dir, file, text, from string) (now string, err error)
 	Move(dir string, pids []int, done func(pid int, err error)) error
 	Rmdir(dir string) error
 }
@@ -48,7 +50,10 @@ type State struct {
 
 // Node is one existing cgroup.
 type Node struct {
+	// Inode is 0 for one that we have made and not looked at since.
 	Inode uint64
+	// Watched: events about it are asked for.
+	Watched bool
 	// Since is a time at which it existed already, the earliest known.
 	Since    time.Time
 	Children []string

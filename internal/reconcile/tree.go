@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"path"
 	"strings"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
@@ -120,7 +119,7 @@ func (t *Tree) Dir(p string) (*Dir, bool) {
 }
 
 // Full is the path relative to the mount.
-func (t *Tree) Full(p string) string { return path.Join(t.Root, p) }
+func (t *Tree) Full(p string) string { return pathJoin(t.Root, p) }
 
 // Refuge is where the processes of p go when it is removed: the nearest ancestor
 // with conf, else our root.

@@ -385,6 +385,13 @@ func (m *unifiedModel) vetMove(dir string) unix.Errno {
 	return unix.EBUSY
 }
 
+func (m *unifiedModel) Put(dir, file, text, from string) (string, error) {
+	if err := m.Write(dir, file, text); err != nil {
+		return "", err
+	}
+	return m.Read(dir, from)
+}
+
 func (m *unifiedModel) Move(dir string, pids []int, done func(int, error)) error {
 	if m.dirs[dir] == nil {
 		return m.deny("open", dir, unix.ENOENT)

@@ -20,7 +20,14 @@ const maxSize = 16 << 20
 //
 // Only one process may save to a path at a time: the temporary file beside it
 // has a fixed name, so that kills in the middle do not pile up litter.
-func Save(path string, v any) error {
+func Save(path string, v any) error { return save(path, v, true) }
+
+// SaveForProcess is Save for what need not outlive the machine: it survives a
+// kill of this process at any moment, but does not wait for the disk. After a
+// power cut the file may be the previous one, or unreadable.
+func SaveForProcess(path string, v any) error { return save(path, v, false) }
+
+func save(path string, v any, sync bool) error {
 	data, err := encode(v)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", path, err)
@@ -30,10 +37,10 @@ func Save(path string, v any) error {
 		return err
 	}
 	temp := path + ".tmp"
-	if err := writeSynced(temp, data); err != nil {
+	if err := write(temp, data, sync); err != nil {
 		return err
 	}
-	if err := os.Rename(temp, path); err != nil {
+	if err := os.Rename(temp, path); err != nil || !sync {
 		return err
 	}
 	return syncDir(dir)
@@ -71,10 +78,10 @@ func encode(v any) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// writeSynced creates path with data and waits until it is on disk. The fsync
+// write creates path with data and, if it is to, waits until it is on disk. The fsync
 // before the rename matters: without it a power cut can leave the new name
 // with an empty file behind it (rename(2), fsync(2)).
-func writeSynced(path string, data []byte) error {
+func write(path string, data []byte, sync bool) error {
 	// What a killed predecessor left may have another owner or mode, or be a
 	// link: start anew instead of truncating it.
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
@@ -85,7 +92,7 @@ func writeSynced(path string, data []byte) error {
 		return err
 	}
 	_, err = f.Write(data)
-	if err == nil {
+	if err == nil && sync {
 		err = f.Sync()
 	}
 	if closeErr := f.Close(); err == nil {

@@ -44,7 +44,7 @@ func decode(data []byte, version int32, strict bool) (*Document, error) {
 	if err := d.faults.join(); err != nil {
 		return nil, err
 	}
-	return &Document{Version: version, Raw: data, Subsystems: subsystems}, nil
+	return &Document{Version: version, Raw: data, Subsystems: subsystems, spans: d.spans, self: new(identity)}, nil
 }
 
 // unreadable finds what keeps us from reading at all.
@@ -75,6 +75,8 @@ type decoder struct {
 	faults    faults
 	place     []string // names from the subsystem down to the node being read
 	subsystem subsystem
+	spans     []span // of the nodes read so far
+	above     int    // index of the span of the node being read; see named
 }
 
 // subsystem is what decoding needs to know about the subsystem being read.
@@ -151,7 +153,7 @@ func (d *decoder) document() (map[string]*Node, error) {
 		if reason := badComponent(name); reason != "" {
 			d.fault(reason)
 		}
-		if subsystems[name], err = d.node(); err != nil {
+		if subsystems[name], err = d.named(name); err != nil {
 			return nil, err
 		}
 		d.place = d.place[:0]
@@ -171,6 +173,23 @@ func (d *decoder) enterSubsystem(name string) {
 	d.subsystem = subsystem{
 		name: name, settings: map[string]*setting{}, defaults: cgfs.Defaults(name), singles: map[[2]string]map[string]string{},
 	}
+}
+
+// named is node for the value of a member, and notes where it lies.
+func (d *decoder) named(name string) (*Node, error) {
+	parent := d.above
+	if len(d.spans) == 0 || len(d.place) == 1 {
+		parent = -1
+	}
+	i := len(d.spans)
+	d.next()
+	d.spans = append(d.spans, span{start: d.pos, parent: parent, name: name})
+	d.above = i
+	n, err := d.node()
+	d.above = parent
+	s := &d.spans[i]
+	s.end, s.size, s.node = d.pos, len(d.spans)-i, n
+	return n, err
 }
 
 // node reads the value of a subsystem or of a cgroup.
@@ -261,7 +280,7 @@ func (d *decoder) children(n *Node) error {
 		if reason := badName(name); reason != "" {
 			d.fault(reason)
 		}
-		if n.Sub[name], err = d.node(); err != nil {
+		if n.Sub[name], err = d.named(name); err != nil {
 			return err
 		}
 		d.place = d.place[:len(d.place)-1]

@@ -91,7 +91,7 @@ func TestDecode(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := &zkconf.Document{Version: 7, Raw: []byte(tt.in), Subsystems: tt.want}
-			if diff := cmp.Diff(want, doc); diff != "" {
+			if diff := cmp.Diff(want, doc, contents); diff != "" {
 				t.Errorf("document (-want +got):\n%s", diff)
 			}
 		})

@@ -19,6 +19,10 @@ type Document struct {
 	Version    int32            // identity of the version, not an order: after a wiped ensemble 0 may follow 41
 	Raw        []byte           // as it was written
 	Subsystems map[string]*Node // by name; the node speaks of our root cgroup
+
+	spans      []span
+	self, base *identity // of this document, and of the one that change is about
+	change     Change
 }
 
 // Node is what the document says about one cgroup in one subsystem.
@@ -57,10 +61,13 @@ func (d *Document) Walk(visit func(subsystem, path string, n *Node)) {
 func walk(subsystem, path string, n *Node, visit func(string, string, *Node)) {
 	visit(subsystem, path, n)
 	for _, name := range slices.Sorted(maps.Keys(n.Sub)) {
-		child := name
-		if path != "" {
-			child = path + "/" + name
-		}
-		walk(subsystem, child, n.Sub[name], visit)
+		walk(subsystem, join(path, name), n.Sub[name], visit)
 	}
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "/" + name
 }

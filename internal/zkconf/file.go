@@ -40,7 +40,8 @@ type File struct {
 
 	// Run's, which may be run again after it has ended: the count goes on.
 	content  []byte
-	versions int32 // how many were seen
+	versions int32     // how many were seen
+	doc      *Document // the last valid one
 }
 
 // Run implements Source. The file and its directory may be absent at first and
@@ -59,7 +60,11 @@ func (f *File) Run(ctx context.Context, updates func(Update)) error {
 			f.content = data
 			f.tracker.seen(f.versions)
 			f.versions++
-			updates(newUpdate(data, f.versions-1))
+			u := newUpdate(f.doc, data, f.versions-1)
+			if u.Doc != nil {
+				f.doc = u.Doc
+			}
+			updates(u)
 		}
 		w.wait(ctx, poll.C)
 		if ctx.Err() != nil {
@@ -74,7 +79,7 @@ func (f *File) Fetch(context.Context) (Update, error) {
 	if err != nil {
 		return Update{}, err
 	}
-	return newUpdate(data, 0), nil
+	return newUpdate(nil, data, 0), nil
 }
 
 // Status implements Source.

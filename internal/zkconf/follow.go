@@ -26,6 +26,7 @@ type follower struct {
 	delivered bool
 	version   int32
 	raw       []byte
+	doc       *Document // the last valid one
 
 	// Of the present session.
 	s     *session
@@ -184,5 +185,9 @@ func (f *follower) deliver(data []byte, version int32) {
 	}
 	f.delivered, f.version, f.raw = true, version, data
 	f.z.tracker.seen(version)
-	f.updates(newUpdate(data, version))
+	u := newUpdate(f.doc, data, version)
+	if u.Doc != nil {
+		f.doc = u.Doc
+	}
+	f.updates(u)
 }

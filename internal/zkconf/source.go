@@ -36,8 +36,9 @@ type Update struct {
 	Err     error     // then: every fault, see Faults
 }
 
-func newUpdate(raw []byte, version int32) Update {
-	doc, err := Decode(raw, version)
+// newUpdate decodes a version; earlier is the one before it, nil for none.
+func newUpdate(earlier *Document, raw []byte, version int32) Update {
+	doc, err := DecodeNext(earlier, raw, version)
 	return Update{Version: version, Raw: raw, Doc: doc, Err: err}
 }
 

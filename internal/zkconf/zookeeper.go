@@ -108,7 +108,7 @@ func (z *ZooKeeper) Fetch(ctx context.Context) (Update, error) {
 	err := z.within(ctx, func(ctx context.Context, c *client) error {
 		n, err := c.get(ctx, c.path)
 		if err == nil {
-			u = newUpdate(n.data, n.stat.Version)
+			u = newUpdate(nil, n.data, n.stat.Version)
 		}
 		return err
 	})
