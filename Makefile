@@ -17,7 +17,7 @@ LINT_VERSION = v2.15.0
 LINT         = bin/golangci-lint-$(LINT_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint bench bench-peers bench-go demo man deb test-deb install completions clean test-vm test-vm-full vm-kernel
+.PHONY: help build test lint bench bench-peers bench-go demo man deb test-deb install completions clean test-vm test-vm-full vm-kernel scale
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ test-vm-full: ## the same, and machines that take longer: newer systemd, hybrid,
 
 vm-kernel: ## fetch the kernels for test-vm into the cache
 	test/vm/fetch.sh
+
+# `make test` does it with 50 of them.
+scale: ## 1,000 daemons, as far as ZooKeeper sees them, on three servers of which one dies
+	CGROUPARCHD_TEST_DAEMONS=1000 go test -count=1 -v -timeout 10m ./test/scale
 
 lint: $(LINT) ## go vet and golangci-lint, pinned
 	go vet ./...

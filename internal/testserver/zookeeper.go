@@ -39,8 +39,14 @@ func ZooKeeper(t testing.TB) *ZK {
 // reserved and Start starts it.
 func ZooKeeperStopped(t testing.TB) *ZK {
 	t.Helper()
+	return prepare(t, tempDir(t), "tickTime=200\nminSessionTimeout=400\nmaxSessionTimeout=60000\n")
+}
+
+// prepare writes the configuration of a server, with what is particular to it.
+func prepare(t testing.TB, dir, particular string) *ZK {
+	t.Helper()
 	need(t, javaPath, zkJar, slf4jJar)
-	z := &ZK{process{t: t, name: "zookeeper", dir: tempDir(t)}}
+	z := &ZK{process{t: t, name: "zookeeper", dir: dir}}
 	z.ready = z.serving
 	config := filepath.Join(z.dir, "zoo.cfg")
 	// Small and quick to start rather than fast; nothing of it is shared. The
@@ -52,16 +58,13 @@ func ZooKeeperStopped(t testing.TB) *ZK {
 	}
 	port := freePort(t)
 	z.addr = fmt.Sprintf("127.0.0.1:%d", port)
-	text := fmt.Sprintf(`tickTime=200
-minSessionTimeout=400
-maxSessionTimeout=60000
-dataDir=%s
+	text := fmt.Sprintf(`dataDir=%s
 clientPort=%d
 clientPortAddress=127.0.0.1
 admin.enableServer=false
 4lw.commands.whitelist=ruok,srvr,mntr,wchs,wchp,cons,dump
 maxClientCnxns=0
-`, filepath.Join(z.dir, zkDataDir), port)
+%s`, filepath.Join(z.dir, zkDataDir), port, particular)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path"
 
 	"github.com/go-zookeeper/zk"
@@ -64,8 +65,12 @@ func ask[T any](ctx context.Context, c *client, f func(conn *zk.Conn) (T, error)
 }
 
 // lost says whether an answer was lost rather than given. The session goes on,
-// and await waits for the connection.
+// and await waits for the connection. An error of the connection itself reaches
+// the one whose request was being written.
 func lost(err error) bool {
+	if connection := (*net.OpError)(nil); errors.As(err, &connection) {
+		return true
+	}
 	return errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) || errors.Is(err, zk.ErrSessionMoved)
 }
 

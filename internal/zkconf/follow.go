@@ -67,7 +67,7 @@ func (f *follower) session(ctx context.Context) (err error) {
 			f.z.setState(StateNoAccess, err)
 		case errors.Is(err, errExpired), errors.Is(err, errNoSession), errors.Is(err, zk.ErrAuthFailed):
 			return err
-		case errors.Is(err, zk.ErrConnectionClosed), errors.Is(err, zk.ErrNoServer), errors.Is(err, zk.ErrSessionMoved):
+		case lost(err):
 			f.z.setState(StateDisconnected, err) // the library connects again
 			again = dialPause
 		default:

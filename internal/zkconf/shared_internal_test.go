@@ -1,9 +1,15 @@
 package zkconf
 
 import (
+	"context"
+	"fmt"
+	"net"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-zookeeper/zk"
 )
 
 func TestWindow(t *testing.T) {
@@ -52,6 +58,20 @@ func TestNodeNameFor(t *testing.T) {
 		}
 		if _, err := cleanPath(nodeNameFor(host)); err != nil {
 			t.Errorf("%q: %v", host, err)
+		}
+	}
+}
+
+func TestLost(t *testing.T) {
+	for _, err := range []error{zk.ErrConnectionClosed, zk.ErrNoServer, fmt.Errorf("write x: %w", &net.OpError{Op: "write", Err: syscall.EPIPE})} {
+		if !lost(err) {
+			t.Errorf("%v: not lost", err)
+		}
+	}
+	// Each ends what is being done.
+	for _, err := range []error{nil, zk.ErrNoNode, zk.ErrNoAuth, zk.ErrBadVersion, errNoSession, errExpired, context.DeadlineExceeded, context.Canceled} {
+		if lost(err) {
+			t.Errorf("%v: lost", err)
 		}
 	}
 }
