@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,14 +24,15 @@ const waitPause = 500 * time.Millisecond
 
 func (a *app) statusCommand() *cobra.Command {
 	var w waiter
-	var forget string
+	var forget []string
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Tell whether all hosts have the document in force",
 		Long: `Tell whether the document that is in ZooKeeper is in force on every host, by what
 the daemons there publish. A host that has published once and is silent now counts
-as one that does not have it (--forget HOST, when it is gone for good); one that
-has never published is not known: --expect N says how many there must be.
+as one that does not have it (--forget HOST, when it is gone for good; HOST may be
+a pattern such as 'web*'); one that has never published is not known: --expect N
+says how many there must be.
 
 With --wait VERSION: until that version is in force everywhere, or the timeout, or
 another version is in ZooKeeper, or a host has rejected it. Exit status 0 means
@@ -39,8 +43,8 @@ that it is in force everywhere, 3 that it is not, 1 that nobody can tell.`,
 			if err != nil {
 				return err
 			}
-			if forget != "" {
-				return failed(z.Forget(cmd.Context(), forget))
+			if len(forget) > 0 {
+				return failed(a.forget(cmd.Context(), z, forget, w.timeout))
 			}
 			if w.wait != "" {
 				if w.version, err = parseVersion(w.wait); err != nil {
@@ -57,8 +61,41 @@ that it is in force everywhere, 3 that it is not, 1 that nobody can tell.`,
 	f.IntVar(&w.expect, "expect", 0, "how many hosts there must be at least")
 	f.BoolVar(&w.strict, "strict", false, "a host with host faults does not have it in force")
 	f.BoolVarP(&w.verbose, "verbose", "v", false, "list all hosts, however many")
-	f.StringVar(&forget, "forget", "", "make a host that is silent unknown")
+	f.StringArrayVar(&forget, "forget", nil, "make a host that is silent unknown, or all that match")
 	return cmd
+}
+
+// forget makes hosts unknown. A name that is given must be that of a silent one.
+func (a *app) forget(ctx context.Context, z *zkconf.ZooKeeper, patterns []string, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	names := map[string]bool{}
+	err := z.FollowPublished(ctx, 0, func(p zkconf.Published) bool {
+		for _, pattern := range patterns {
+			if !strings.ContainsAny(pattern, `*?[`) {
+				names[pattern] = true
+			}
+			for name := range p.Known {
+				_, speaks := p.Agents[name]
+				if matches, _ := path.Match(pattern, name); matches && !speaks {
+					names[name] = true
+				}
+			}
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if err := z.Forget(ctx, name); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(a.stdout, shown(name)); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
 }
 
 // waiter looks until it knows.

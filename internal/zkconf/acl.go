@@ -2,7 +2,6 @@ package zkconf
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"github.com/go-zookeeper/zk"
@@ -20,20 +19,26 @@ func (c *client) acl(ctx context.Context) ([]zk.ACL, error) {
 }
 
 // beside is the ACL for a new node beside the document, whose ACL is given (empty
-// without one): who has a right there has it here, and we have all of them.
+// without one): who has a right there has it here, and we can use it, by our
+// identities or, without any, as anybody.
 func beside(document []zk.ACL, own []AuthData) []zk.ACL {
+	if len(document) == 0 && len(own) == 0 {
+		return zk.WorldACL(zk.PermAll)
+	}
 	var list []zk.ACL
+	anybody := zk.WorldACL(zk.PermRead | zk.PermWrite | zk.PermCreate | zk.PermDelete)[0]
 	for _, a := range document {
-		if a.Scheme == "digest" && strings.HasSuffix(a.ID, ":x") {
-			continue // whose password the server hides from us (CVE-2019-0201)
+		switch {
+		case a.Scheme == "digest" && strings.HasSuffix(a.ID, ":x"):
+			// Whose password the server hides from us (CVE-2019-0201).
+		case len(own) == 0 && a.Scheme == anybody.Scheme && a.ID == anybody.ID:
+			anybody.Perms |= a.Perms
+		default:
+			list = append(list, a)
 		}
-		list = append(list, a)
 	}
-	if len(own) > 0 {
-		return append(list, zk.AuthACL(zk.PermAll)...)
+	if len(own) == 0 {
+		return append(list, anybody)
 	}
-	if !slices.ContainsFunc(list, func(a zk.ACL) bool { return a.Perms == zk.PermAll }) {
-		return zk.WorldACL(zk.PermAll) // or not even we could go on using it
-	}
-	return list
+	return append(list, zk.AuthACL(zk.PermAll)...)
 }

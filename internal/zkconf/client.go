@@ -58,7 +58,7 @@ func once[T any](ctx context.Context, c *client, f func(conn *zk.Conn) (T, error
 func ask[T any](ctx context.Context, c *client, f func(conn *zk.Conn) (T, error)) (T, error) {
 	for {
 		v, err := once(ctx, c, f)
-		if !lost(err) {
+		if !lost(err) || ctx.Err() != nil {
 			return v, err
 		}
 	}
@@ -69,7 +69,7 @@ func ask[T any](ctx context.Context, c *client, f func(conn *zk.Conn) (T, error)
 // the one whose request was being written.
 func lost(err error) bool {
 	if connection := (*net.OpError)(nil); errors.As(err, &connection) {
-		return true
+		return connection.Op != "dial" // await's reason why there is no session
 	}
 	return errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) || errors.Is(err, zk.ErrSessionMoved)
 }

@@ -59,6 +59,7 @@ func FuzzEntry(f *testing.F) {
 
 func TestBeside(t *testing.T) {
 	world, reader := zk.WorldACL(zk.PermAll), zk.ACL{Perms: zk.PermRead, Scheme: "digest", ID: "r:hash"}
+	admin, use := zk.ACL{Perms: zk.PermAll, Scheme: "digest", ID: "a:hash"}, zk.WorldACL(zk.PermAll &^ zk.PermAdmin)[0]
 	own := []AuthData{{"digest", "a:b"}}
 	auth := zk.AuthACL(zk.PermAll)[0]
 	for _, c := range []struct {
@@ -73,7 +74,8 @@ func TestBeside(t *testing.T) {
 		{"open, identities", world, own, []zk.ACL{world[0], auth}},
 		{"closed", []zk.ACL{reader}, own, []zk.ACL{reader, auth}},
 		{"a hidden one", []zk.ACL{{Perms: zk.PermAll, Scheme: "digest", ID: "r:x"}, reader}, own, []zk.ACL{reader, auth}},
-		{"read only and no identity", []zk.ACL{reader}, nil, world},
+		{"no identity", []zk.ACL{reader}, nil, []zk.ACL{reader, use}},
+		{"no identity, and anybody may read", []zk.ACL{admin, zk.WorldACL(zk.PermRead)[0]}, nil, []zk.ACL{admin, use}},
 	} {
 		if diff := cmp.Diff(c.want, beside(c.document, c.own)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)

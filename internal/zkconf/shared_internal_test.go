@@ -69,7 +69,8 @@ func TestLost(t *testing.T) {
 		}
 	}
 	// Each ends what is being done.
-	for _, err := range []error{nil, zk.ErrNoNode, zk.ErrNoAuth, zk.ErrBadVersion, errNoSession, errExpired, context.DeadlineExceeded, context.Canceled} {
+	for _, err := range []error{nil, zk.ErrNoNode, zk.ErrNoAuth, zk.ErrBadVersion, errNoSession, errExpired, context.DeadlineExceeded, context.Canceled,
+		fmt.Errorf("%w: %w", context.DeadlineExceeded, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED})} {
 		if lost(err) {
 			t.Errorf("%v: lost", err)
 		}

@@ -111,7 +111,7 @@ func TestStatusCommand(t *testing.T) {
 	want(3, "version 2 is in force on 1 of 2 hosts", "--wait", "2", "--timeout", "1s")
 	want(1, me+" is not silent", "--forget", me)
 	want(1, "", "--forget", "nobody")
-	want(0, "", "--forget", "other")
+	want(0, "other", "--forget", "*") // and nobody who speaks
 	want(0, "version 2 is in force on 1 of 1 hosts")
 
 	// The daemon itself tells, too.
