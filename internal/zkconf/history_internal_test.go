@@ -24,10 +24,11 @@ func TestEntry(t *testing.T) {
 	if back.Reason != "a b "+strings.Repeat("ä", 98) || back.Version != 5 || !back.Time.Equal(time.Unix(1_700_000_000, 0)) {
 		t.Errorf("entry %+v", back)
 	}
+	endless := make([]byte, 2*MaxSize)
 	line := good[:bytes.IndexByte(good, '\n')+1]
 	for name, data := range map[string][]byte{
 		"another text": slices.Concat(line, compress([]byte("{} "))), "no text": line, "not compressed": slices.Concat(line, []byte("{}")),
-		"cut": good[:len(good)-9], "endless": slices.Concat(line, compress(make([]byte, 2*MaxSize))),
+		"cut": good[:len(good)-9], "endless": newEntry(endless, e),
 		"not a line": []byte("{}"), "not JSON": []byte("x\n"),
 	} {
 		back, err := parseEntry("version-1", data)

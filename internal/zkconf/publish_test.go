@@ -204,4 +204,19 @@ func TestPublishRefused(t *testing.T) {
 	if st := d.p.Status(); st.Name != "" {
 		t.Errorf("status %+v", st)
 	}
+
+	// Half of it is not all of it: the host would not be missed.
+	c.Create("/half/agents", "", testserver.World)
+	c.Create("/half/arch_conf", numbered(10), testserver.World)
+	c.SetACL("/half", identity)
+	z2 := follow(server.Addr())
+	z2.Prefix, z2.Auth = "/half", nil
+	d2 := runDaemon(t, z2, &zkconf.Publisher{Source: z2, Host: "h", ID: "a"})
+	d2.until("half of it", func() bool { st := d2.p.Status(); return st.Name == "h" && strings.Contains(st.Error, "agents_known") })
+	d2.says(id("a", "more"))
+	d2.until("the second write", func() bool { _, v := c.Get("/half/agents/h"); return v == 1 })
+	d2.until("half of it", func() bool { return strings.Contains(d2.p.Status().Error, "agents_known") })
+	c.SetACL("/half", testserver.World)
+	d2.says(id("a", "and all of it"))
+	d2.until("all of it", func() bool { st := d2.p.Status(); return st.Name == "h" && st.Error == "" })
 }
