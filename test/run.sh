@@ -25,6 +25,7 @@ gcc gcc
 redis-server redis-server
 cgexec cgroup-tools
 strace strace
+cpio cpio
 tmux tmux
 curl curl
 ip iproute2

@@ -130,9 +130,8 @@ func (p *process) start() error {
 
 func (p *process) waitReady() error {
 	deadline := time.After(readyTimeout)
-	poll := time.NewTicker(10 * time.Millisecond)
-	defer poll.Stop()
-	for {
+	// Less and less often: on a slow machine the questions would take what the server needs to come up.
+	for pause := 10 * time.Millisecond; ; pause = min(pause*5/4, 200*time.Millisecond) {
 		err := p.ready()
 		if err == nil {
 			return nil
@@ -143,7 +142,7 @@ func (p *process) waitReady() error {
 			return fmt.Errorf("%s ended at its start: %w\n%s", p.name, err, p.log())
 		case <-deadline:
 			return fmt.Errorf("%s does not serve after %v: %w\n%s", p.name, readyTimeout, err, p.log())
-		case <-poll.C:
+		case <-time.After(pause):
 		}
 	}
 }

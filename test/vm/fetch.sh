@@ -22,6 +22,7 @@ done <<LIST
 qemu-system-x86_64 qemu-system-x86
 mke2fs e2fsprogs
 xz xz-utils
+cpio cpio
 mmdebstrap mmdebstrap
 LIST
 if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -96,10 +96,7 @@ func (a *initramfs) pad() { a.print("\x00\x00\x00"[:(4-a.at%4)%4]) }
 
 // TestInitramfs: what we write is what cpio(1) reads, where there is one.
 func TestInitramfs(t *testing.T) {
-	cpio, err := exec.LookPath("cpio")
-	if err != nil {
-		t.Skip(err)
-	}
+	cpio := tool(t, "cpio")
 	dir := t.TempDir()
 	a, err := createInitramfs(filepath.Join(dir, "archive"))
 	if err != nil {
