@@ -21,9 +21,9 @@ const bootLimit = 3 * time.Minute
 
 var errNoUserSpace = errors.New("the guest's user space never came up")
 
-// boot runs a machine until it is off. For its first boot it makes the disk. A guest whose user space never came up is booted once more, and the log says so: nothing of the
-// project had run in it yet, so that it is the emulator's fault, or its kernel's under emulation. Whatever happens later is never tried
-// again.
+// boot runs a machine until it is off. For its first boot it makes the disk. A guest whose user space never came up is booted once more,
+// and the log says so: nothing of the project had run in it yet, so that it is the emulator's fault, or its kernel's under emulation.
+// Whatever happens later is never tried again.
 func boot(ctx context.Context, t *testing.T, r *result, argv []string, makeDisk func(), console string) error {
 	t.Helper()
 	first := r.boots == 0
