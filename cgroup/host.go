@@ -212,8 +212,11 @@ func splitName(name string) (controllers []string, p string, err error) {
 	}
 	if head != "*" {
 		for c := range strings.SplitSeq(head, ",") {
-			if c == "" {
+			switch c {
+			case "":
 				return nil, "", faultf(ErrInvalid, "%q: not a cgroup's name, such as cpu,memory:/a/b", name)
+			case "io":
+				c = "blkio"
 			}
 			controllers = append(controllers, c)
 		}

@@ -3,6 +3,7 @@ package cgroup
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -16,7 +17,8 @@ import (
 //
 // So that it can take processes at once, a new cpuset of v1 gets the CPUs and
 // memory nodes of its parent. On v2 the controllers that the node was named with
-// are enabled for it; others are when something of theirs is set.
+// are enabled for it, unless a cgroup above has processes or belongs to somebody
+// else; they and others are, or say why not, when something of theirs is set.
 func (n *Node) Create() error {
 	if n.view == trunk {
 		return faultf(ErrNotSupported, "create %s: it is the mount", n)
@@ -52,7 +54,7 @@ func (n *Node) createIn(h *cgfs.Hierarchy) error {
 	}
 	if h.Version() == 2 {
 		for _, c := range n.named {
-			if err := n.enable(h, c); err != nil {
+			if err := n.enable(h, c); err != nil && !errors.Is(err, ErrBusy) && !errors.Is(err, fs.ErrPermission) {
 				return err
 			}
 		}

@@ -27,6 +27,7 @@ func TestSplitName(t *testing.T) {
 		{name: "cpu:/", controllers: []string{"cpu"}},
 		{name: "*:/a", path: "a"},
 		{name: "/a:b", path: "a:b"},
+		{name: "io:/a", controllers: []string{"blkio"}, path: "a"},
 		{name: "cpu:/a:b", controllers: []string{"cpu"}, path: "a:b"},
 		{name: ":/a", invalid: true},
 		{name: "cpu,:/a", invalid: true},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"reflect"
+	"slices"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 )
@@ -74,18 +75,20 @@ func (k knob) find() (*cgfs.Setting, *cgfs.Hierarchy, error) {
 	return row, h, err
 }
 
-// hierarchyOf is the node's hierarchy that has a controller.
+// hierarchyOf is the node's hierarchy that has a controller. A node that was named
+// with controllers has those alone, however they are mounted.
 func (n *Node) hierarchyOf(controller string) (*cgfs.Hierarchy, error) {
 	h := n.host.hierarchy(controller)
 	if h == nil {
 		return nil, faultf(ErrNotSupported, "%s: %s: %s", n, controller, cgfs.WhyNotUnified(controller))
 	}
-	for _, own := range n.hs {
-		if own == h {
-			return h, nil
-		}
+	if n.named != nil && !slices.Contains(n.named, controller) && !slices.Contains(n.named, h.Name()) {
+		return nil, faultf(ErrNotSupported, "%s: %s is not among the controllers that it is named with", n, controller)
 	}
-	return nil, faultf(ErrNotSupported, "%s: it is not in the hierarchy of %s", n, controller)
+	if !slices.Contains(n.hs, h) {
+		return nil, faultf(ErrNotSupported, "%s: it is not in the hierarchy of %s", n, controller)
+	}
+	return h, nil
 }
 
 func get[T any](k knob) (value T, err error) {

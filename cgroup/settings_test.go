@@ -89,7 +89,7 @@ func TestByName(t *testing.T) {
 		want       any
 	}{
 		{"cpu.shares", "512", int64(512)},
-		{"share", "100", int64(100)},
+		{"share", "256", int64(256)},
 		{"cpu_limit", "50", Percent(50)},
 		{"memory.limit_in_bytes", "64M", Amount(64 << 20)},
 		{"memory_limit", "300 megabytes", Amount(300 << 20)},

@@ -33,7 +33,7 @@ func TestReadings(t *testing.T) {
 		want            values
 	}{
 		{"weights of v2", "cpu", 2, map[string]string{"cpu.weight": "50"}, values{"share": "512", "shares": "512", "weight": "50", "cpu_limit": "50"}},
-		{"the least and the most weight", "cpu", 2, map[string]string{"cpu.weight": "1"}, values{"share": "10", "cpu_limit": "0.98"}},
+		{"the least and the most weight", "cpu", 2, map[string]string{"cpu.weight": "1"}, values{"share": "10", "cpu_limit": "1"}},
 		{"weights of v1", "cpu", 1, map[string]string{"cpu.shares": "2048"}, values{"share": "2048", "weight": "200", "cpu_limit": "200"}},
 		{"a quota of v2", "cpu", 2, map[string]string{"cpu.max": "30000 60000"}, values{"max": "30000 60000", "cfs_quota_us": "30000", "cfs_period_us": "60000", "cpu_quota_percent": "50"}},
 		{"no quota on v2", "cpu", 2, map[string]string{"cpu.max": "max 100000"}, values{"max": "max 100000", "cfs_quota_us": "max", "cpu_quota_percent": "max"}},

@@ -46,7 +46,14 @@ func TestMembers(t *testing.T) {
 	}
 	ok(t, "cgroup", "remove", cg+"/x", a)
 	ok(t, "cgroup", "remove", cg+"/x", a)
-	if out := ok(t, "cgroup", "procs", cg); !strings.HasPrefix(out, a+" ") {
+	if out := ok(t, "cgroup", "procs", cg+"/x"); !strings.HasPrefix(out, b+" ") || strings.Contains(out, a+" ") {
+		t.Errorf("procs after remove: %q", out)
+	}
+	above := cg
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
+		above = "cpu:/" // an inner cgroup of v2 takes none
+	}
+	if out := ok(t, "cgroup", "procs", above); !strings.Contains("\n"+out, "\n"+a+" ") {
 		t.Errorf("procs of the one above, after remove: %q", out)
 	}
 	refused(t, 2, "not a process", "cgroup", "add", cg, "x")
