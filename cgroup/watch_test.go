@@ -128,7 +128,7 @@ func TestWatchReplaced(t *testing.T) {
 	has(t, "cpu")
 	host := open(t, "cpu")
 	n := create(t, host, "cpu:/w/a")
-	r := watchNode(t, n.Parent(), WatchOptions{})
+	r := watchNode(t, n.Parent(), WatchOptions{Interval: time.Hour})
 	for range 20 {
 		if err := n.Delete(t.Context(), DeleteOptions{}); err != nil {
 			t.Fatal(err)
@@ -155,6 +155,11 @@ func TestWatchReplaced(t *testing.T) {
 	if there != 1 {
 		t.Error("at the end it is not there")
 	}
+	pid := sleeper(t)
+	if err := n.Add(pid); err != nil { // it is the new one that is watched
+		t.Fatal(err)
+	}
+	r.want(EventJoined, "/w/a", pid)
 }
 
 // hungry is a shell that takes more and more memory, slowly.

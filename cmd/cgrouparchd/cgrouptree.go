@@ -78,7 +78,7 @@ func branches(n *cgroup.Node, depth int, top bool) (*treeNode, error) {
 }
 
 func printTree(w io.Writer, n *treeNode, first, rest string) error {
-	line := first + n.Name
+	line := first + printable(n.Name)
 	if n.Kind != cgroup.KindControllerRoot && n.Kind != cgroup.KindRoot {
 		line += "  " + strings.Join(n.Controllers, ",")
 	}

@@ -73,6 +73,6 @@ func (a *app) printEvent(e cgroup.Event) error {
 	if e.Resource != "" {
 		line += " " + e.Resource
 	}
-	_, err := fmt.Fprintln(a.stdout, line)
+	_, err := fmt.Fprintln(a.stdout, printable(line))
 	return err
 }
