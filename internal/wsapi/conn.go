@@ -103,7 +103,7 @@ func (c *conn) loop(ctx context.Context) error {
 		if !c.begin() {
 			continue // only the client's close frame is of interest
 		}
-		err = c.answer(ctx, data)
+		c.server.Work(func() { err = c.answer(ctx, data) })
 		c.finished()
 		if err != nil {
 			return err

@@ -102,7 +102,7 @@ func (c *conn) follow(ctx context.Context, name string, feed *Feed, args json.Ra
 		if !c.begin() {
 			return // we go away
 		}
-		err = c.item(ctx, key, feed, args, item)
+		c.server.Work(func() { err = c.item(ctx, key, feed, args, item) })
 		c.finished()
 		if err != nil {
 			// The goroutine that reads has to learn of it.

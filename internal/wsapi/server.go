@@ -68,6 +68,9 @@ type Server struct {
 	Status func() any
 	// Metrics serves /metrics; without it there is none.
 	Metrics http.Handler
+	// Work is called around what is done for each message, so that somebody can
+	// count what that costs; nil means nobody does.
+	Work func(work func())
 	// Page serves what people see: "/" and what is below PagePrefix, unless the
 	// request is for a websocket. Without one, "/" is the websocket only.
 	Page       http.Handler
@@ -174,6 +177,9 @@ func (s *Server) prepare() {
 	setDefault(&s.PingInterval, defaultPingInterval)
 	setDefault(&s.IdleTimeout, defaultIdleTimeout)
 	setDefault(&s.StopTimeout, defaultStopTimeout)
+	if s.Work == nil {
+		s.Work = func(work func()) { work() }
+	}
 	s.names = newHostNames(s.Hostnames, s.AllowedHosts)
 	s.shares = newShares()
 	s.conns = map[*conn]struct{}{}
