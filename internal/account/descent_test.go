@@ -89,7 +89,7 @@ func TestDescent(t *testing.T) {
 	} {
 		tc.change()
 		before := k.reads
-		s.sample()
+		_ = s.sample()
 		if reads := k.reads - before; reads != tc.reads {
 			t.Errorf("%s: %d reads, want %d", tc.name, reads, tc.reads)
 		}
@@ -174,14 +174,14 @@ func TestDescentRootReplaced(t *testing.T) {
 		s.meters.limit = limit
 		s.adopt(&Target{Subsystems: []Subsystem{subsystemOf("cpu", exactUsage, "a")}})
 		k.charge("a", 5)
-		s.sample()
+		_ = s.sample()
 		k.remove("a")
-		s.sample()
+		_ = s.sample()
 		k.remove("")
 		k.make("")
 		k.make("a")
 		k.charge("a", 5)
-		s.sample()
+		_ = s.sample()
 		k.remove("a")
 		k.make("a")
 		if diff := cmp.Diff(`{"cpu":{"sub_cgroup":{"a":{"value":{"usage":0}}},"value":{"usage":5}}}`, sampleText(s)); diff != "" {
@@ -200,7 +200,7 @@ func TestDescentUnwatched(t *testing.T) {
 	s.adopt(&Target{Subsystems: []Subsystem{subsystemOf("cpu", exactUsage, "a", "a/b")}})
 	for range 3 {
 		before := k.reads
-		s.sample()
+		_ = s.sample()
 		if reads := k.reads - before; reads != 3 {
 			t.Errorf("%d reads, want 3", reads)
 		}
@@ -221,7 +221,7 @@ func TestBusiestStayOpen(t *testing.T) {
 			k.charge(fmt.Sprintf("c%02d", i), 1)
 		}
 		opens = k.opens
-		s.sample()
+		_ = s.sample()
 		opens = k.opens - opens
 	}
 	kept := map[string]bool{}

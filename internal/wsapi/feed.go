@@ -102,7 +102,7 @@ func (c *conn) follow(ctx context.Context, name string, feed *Feed, args json.Ra
 		if !c.begin() {
 			return // we go away
 		}
-		c.server.Work(func() { err = c.item(ctx, key, feed, args, item) })
+		err = c.item(ctx, key, feed, args, item)
 		c.finished()
 		if err != nil {
 			// The goroutine that reads has to learn of it.
@@ -128,7 +128,14 @@ func (c *conn) item(ctx context.Context, key []byte, feed *Feed, args json.RawMe
 	if !maker {
 		share = nil // to be released, but not ours to make
 	}
-	reply := newReply(c, share)
+	var err error
+	c.server.Work(func() { err = c.makeItem(ctx, key, feed, args, item, share) })
+	return err
+}
+
+// makeItem makes and sends an item, for others too where making is not nil.
+func (c *conn) makeItem(ctx context.Context, key []byte, feed *Feed, args json.RawMessage, item int64, making *shared) error {
+	reply := newReply(c, making)
 	defer reply.release()
 	err := c.guard(string(key), func() error { return feed.Write(ctx, args, item, reply) })
 	var known *Error

@@ -68,8 +68,9 @@ type Server struct {
 	Status func() any
 	// Metrics serves /metrics; without it there is none.
 	Metrics http.Handler
-	// Work is called around what is done for each message, so that somebody can
-	// count what that costs; nil means nobody does.
+	// Work is called around the making of each reply and its sending, so that
+	// somebody can count what that costs; nil means nobody does. To send a reply
+	// that was made for others is not worth being counted.
 	Work func(work func())
 	// Page serves what people see: "/" and what is below PagePrefix, unless the
 	// request is for a websocket. Without one, "/" is the websocket only.
