@@ -1,14 +1,10 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
-	"io"
 	"runtime/metrics"
 	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/clock"
-	"github.com/cgrouparch/cgrouparch/internal/wsapi"
 )
 
 // costs counts the CPU time of the daemon's parts.
@@ -62,16 +58,4 @@ func gcSeconds() float64 {
 		return 0
 	}
 	return samples[0].Value.Float64() - samples[1].Value.Float64()
-}
-
-// measured lets the commands be counted as the server's.
-func measured(commands map[string]wsapi.Command, m *clock.Meter) map[string]wsapi.Command {
-	out := make(map[string]wsapi.Command, len(commands))
-	for name, command := range commands {
-		out[name] = func(ctx context.Context, args json.RawMessage, w io.Writer) (err error) {
-			m.Sample(func() { err = command(ctx, args, w) })
-			return err
-		}
-	}
-	return out
 }

@@ -360,7 +360,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	s := &wsapi.Server{
 		Listener: d.listener, Log: d.log.Named("api"), Hostnames: hostnames(), AllowedHosts: d.config.AllowedHosts,
 		Ready: d.ready, Status: func() any { return d.status() },
-		Metrics: metrics, Commands: measured(d.commands(), &d.costs.server), Epochs: map[string]func() int64{"show_account": d.slots.epoch, "get_status": d.slots.quarter},
+		Metrics: metrics, Work: d.costs.server.Sample, Commands: d.commands(), Epochs: map[string]func() int64{"show_account": d.slots.epoch, "get_status": d.slots.quarter},
 		Feeds: map[string]*wsapi.Feed{"account": d.slots.feed()}, Page: page.Handler(), PagePrefix: page.Prefix,
 	}
 	return s.Run(ctx)

@@ -223,6 +223,13 @@ func (c *conn) answer(ctx context.Context, data []byte) error {
 			return c.send(share)
 		}
 	}
+	var err error
+	c.server.Work(func() { err = c.work(ctx, data) })
+	return err
+}
+
+// work answers a request that no reply is there for yet.
+func (c *conn) work(ctx context.Context, data []byte) error {
 	request, err := parseRequest(data)
 	epoch := c.server.Epochs[request.cmd]
 	if err != nil || epoch == nil {

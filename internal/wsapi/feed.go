@@ -128,7 +128,14 @@ func (c *conn) item(ctx context.Context, key []byte, feed *Feed, args json.RawMe
 	if !maker {
 		share = nil // to be released, but not ours to make
 	}
-	reply := newReply(c, share)
+	var err error
+	c.server.Work(func() { err = c.makeItem(ctx, key, feed, args, item, share) })
+	return err
+}
+
+// makeItem makes and sends an item, for others too where making is not nil.
+func (c *conn) makeItem(ctx context.Context, key []byte, feed *Feed, args json.RawMessage, item int64, making *shared) error {
+	reply := newReply(c, making)
 	defer reply.release()
 	err := c.guard(string(key), func() error { return feed.Write(ctx, args, item, reply) })
 	var known *Error

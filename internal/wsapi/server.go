@@ -68,6 +68,10 @@ type Server struct {
 	Status func() any
 	// Metrics serves /metrics; without it there is none.
 	Metrics http.Handler
+	// Work is called around the making of each reply and its sending, so that
+	// somebody can count what that costs; nil means nobody does. To send a reply
+	// that was made for others is not worth being counted.
+	Work func(work func())
 	// Page serves what people see: "/" and what is below PagePrefix, unless the
 	// request is for a websocket. Without one, "/" is the websocket only.
 	Page       http.Handler
@@ -174,6 +178,9 @@ func (s *Server) prepare() {
 	setDefault(&s.PingInterval, defaultPingInterval)
 	setDefault(&s.IdleTimeout, defaultIdleTimeout)
 	setDefault(&s.StopTimeout, defaultStopTimeout)
+	if s.Work == nil {
+		s.Work = func(work func()) { work() }
+	}
 	s.names = newHostNames(s.Hostnames, s.AllowedHosts)
 	s.shares = newShares()
 	s.conns = map[*conn]struct{}{}

@@ -26,8 +26,8 @@ const pageDocument = `{
   "memory": {"sub_cgroup": {"a": {"conf": {}}, "b": {"conf": {}}}}%s
 }`
 
-// browser runs a script of test/page in a real browser. actions are what it may ask for while it runs.
-func (h *host) browser(script string, d *daemon, actions map[string]func()) {
+// browser runs a script of test/page in a real browser, with further arguments. actions are what it may ask for while it runs.
+func (h *host) browser(script string, d *daemon, actions map[string]func(), args ...string) {
 	h.t.Helper()
 	dir, err := filepath.Abs("../page")
 	must(h.t, err)
@@ -45,7 +45,7 @@ func (h *host) browser(script string, d *daemon, actions map[string]func()) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "node", filepath.Join(dir, script), "http://"+d.addr, shots)
+	cmd := exec.CommandContext(ctx, "node", append([]string{filepath.Join(dir, script), "http://" + d.addr, shots}, args...)...)
 	var complaints strings.Builder
 	cmd.Stderr = &complaints
 	in, err := cmd.StdinPipe()
