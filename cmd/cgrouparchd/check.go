@@ -29,6 +29,7 @@ Every fault is printed, one a line.`,
 			if _, err := reconcile.NewShield(c.ProtectedCgroup, c.ProtectSystemCgroups); err != nil {
 				return &exitError{exitUsage, err}
 			}
+			defer a.waiting("the document")()
 			u, err := newSource(c, zap.NewNop()).Fetch(cmd.Context())
 			if err != nil {
 				return failed(err)

@@ -101,6 +101,7 @@ func (a *app) stored(ctx context.Context, from string) (int32, []byte, error) {
 		if err != nil {
 			return 0, nil, err
 		}
+		defer a.waiting("the document")()
 		u, err := newSource(c, zap.NewNop()).Fetch(ctx)
 		return u.Version, u.Raw, failed(err)
 	}
@@ -112,7 +113,7 @@ func (a *app) stored(ctx context.Context, from string) (int32, []byte, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	raw, err := recall(ctx, z, version)
+	raw, err := a.recall(ctx, z, version)
 	return version, raw, err
 }
 
@@ -126,7 +127,8 @@ func parseVersion(s string) (int32, error) {
 
 // recall finds an earlier version. Should the node have been made anew, and so
 // have had the version twice, the later one is meant.
-func recall(ctx context.Context, z *zkconf.ZooKeeper, version int32) ([]byte, error) {
+func (a *app) recall(ctx context.Context, z *zkconf.ZooKeeper, version int32) ([]byte, error) {
+	defer a.waiting("ZooKeeper")()
 	list, err := z.History(ctx)
 	if err != nil {
 		return nil, failed(err)
@@ -303,6 +305,7 @@ node that was made anew counts from 0 again.`,
 			if err != nil {
 				return err
 			}
+			defer a.waiting("ZooKeeper")()
 			list, err := z.History(cmd.Context())
 			if err != nil {
 				return failed(err)

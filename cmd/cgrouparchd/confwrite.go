@@ -47,6 +47,7 @@ func (w *writer) open() (err error) {
 
 // current reads what is to be replaced.
 func (w *writer) current(ctx context.Context) (zkconf.Current, error) {
+	defer w.waiting("ZooKeeper")()
 	cur, err := w.z.Read(ctx)
 	if err != nil || w.ifVersion == "" {
 		return cur, failed(err)
@@ -111,7 +112,7 @@ func (a *app) confRollbackCommand() *cobra.Command {
 		if err := w.open(); err != nil {
 			return err
 		}
-		raw, err := recall(cmd.Context(), w.z, version)
+		raw, err := a.recall(cmd.Context(), w.z, version)
 		if err != nil {
 			return err
 		}
@@ -177,7 +178,9 @@ func (w *writer) show(cur zkconf.Current, raw []byte) (*confdiff.Diff, bool) {
 }
 
 func (w *writer) write(ctx context.Context, cur zkconf.Current, raw []byte, diff *confdiff.Diff) error {
+	done := w.waiting("ZooKeeper")
 	version, err := w.z.Write(ctx, zkconf.Write{Over: cur, Raw: raw, Author: author(), Reason: w.reason, Keep: w.keep})
+	done()
 	if version < 0 {
 		return failed(err)
 	}

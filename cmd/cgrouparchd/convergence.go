@@ -69,6 +69,7 @@ that it is in force everywhere, 3 that it is not, 1 that nobody can tell.`,
 func (a *app) forget(ctx context.Context, z *zkconf.ZooKeeper, patterns []string, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	defer a.waiting("ZooKeeper")()
 	names := map[string]bool{}
 	err := z.FollowPublished(ctx, 0, func(p zkconf.Published) bool {
 		for _, pattern := range patterns {
@@ -116,7 +117,12 @@ func (w *waiter) run(ctx context.Context, z *zkconf.ZooKeeper) error {
 	outer := ctx
 	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
-	err := z.FollowPublished(ctx, waitPause, w.look)
+	answered := w.waiting("ZooKeeper")
+	err := z.FollowPublished(ctx, waitPause, func(p zkconf.Published) bool {
+		answered()
+		return w.look(p)
+	})
+	answered()
 	switch {
 	case outer.Err() != nil:
 		return failed(outer.Err())

@@ -68,7 +68,9 @@ func warnings(doc *zkconf.Document) []string {
 // source does not answer, the last good one serves, with a warning.
 func (a *app) document(ctx context.Context, c *config.Config) (*zkconf.Document, zkconf.Source, error) {
 	s := newSource(c, zap.NewNop())
+	done := a.waiting("the document")
 	u, err := s.Fetch(ctx)
+	done()
 	if err == nil {
 		err = u.Err
 	}

@@ -163,3 +163,17 @@ func TestStatusCommand(t *testing.T) {
 	h.set("conf_file", h.path("document.json"))
 	want(2, "not in ZooKeeper")
 }
+
+// TestProgress: whoever waits for more than a second at a terminal is told for what.
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	zk := testserver.ZooKeeper(t)
+	zk.Client(identity).Create(node, sample, identity)
+	h.useZooKeeper(zk.Addr())
+	zk.Freeze()
+	newScreen(t, binary, "conf", "get", "--config", h.config()).want("waiting for the document ...", "no session", "left with 1")
+	newScreen(t, binary, "status", "--timeout", "2s", "--config", h.config()).want("waiting for ZooKeeper ...", "left with 1")
+	zk.Thaw()
+	newScreen(t, binary, "status", "--wait", "0", "--timeout", "2s", "--config", h.config()).want("no host has ever said", "left with 3")
+}
