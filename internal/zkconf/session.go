@@ -20,6 +20,8 @@ const (
 	// after a session that broke at once, so that servers which accept and
 	// drop us would be asked as fast as they answer.
 	dialPause = 250 * time.Millisecond
+	// resetPause is how long answers wait after a reconnect, see cappedConn.
+	resetPause = 100 * time.Millisecond
 	// closeTimeout is how long the library may take to end its goroutines.
 	closeTimeout = 2 * time.Second
 	// maxReply bounds what a server can make us allocate. It is well above
@@ -44,6 +46,8 @@ var (
 //     has seen later transactions (await gives up, and the caller makes a new
 //     session);
 //   - names are looked up once, and one that fails fails all (names, dial);
+//   - after a reconnect it reads the last transaction seen, to set the watches
+//     again from there, while answers already change it (cappedConn.Read);
 //   - its calls take no context (call).
 type session struct {
 	conn   *zk.Conn
@@ -56,6 +60,7 @@ type session struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed, and made anew, when the state changes
 	up       bool          // the library has a session with a server
+	again    bool          // it has had one before
 	expired  bool
 	server   string
 	current  *cappedConn
@@ -113,8 +118,10 @@ func (s *session) event(e zk.Event) {
 	case zk.StateHasSession:
 		s.up, s.server, s.dialErr = true, e.Server, nil
 		if s.current != nil {
+			s.current.hold.Store(s.again)
 			s.current.lifted.Store(true)
 		}
+		s.again = true
 	case zk.StateExpired:
 		s.up, s.expired = false, true
 	default:
@@ -241,6 +248,7 @@ type cappedConn struct {
 	net.Conn
 	limit   time.Duration
 	lifted  atomic.Bool
+	hold    atomic.Bool // the next read waits
 	release func() bool // ends the context's hold on the connection
 }
 
@@ -250,6 +258,16 @@ func (c *cappedConn) capped(t time.Time) time.Time {
 		return latest
 	}
 	return t
+}
+
+// Read implements net.Conn. After a reconnect it lets answers wait until the watches
+// are on their way: they would otherwise be set from a transaction after a change
+// that nobody has seen, and the library's two goroutines would race.
+func (c *cappedConn) Read(b []byte) (int, error) {
+	if c.hold.CompareAndSwap(true, false) {
+		time.Sleep(resetPause)
+	}
+	return c.Conn.Read(b)
 }
 
 // SetReadDeadline implements net.Conn.
