@@ -19,6 +19,11 @@ type Scanner struct {
 	path  []byte // "PID/stat\x00"
 	stat  []byte
 	procs []Proc
+	// inodes are those of the processes' directories, in the order of procs: procfs
+	// gives each a number of its own, and another to the next process with its pid.
+	inodes []uint64
+	last   []Proc // of the scan before, while [Scanner.Again] lists
+	known  []uint64
 }
 
 // NewScanner opens a proc filesystem: "/proc".
@@ -46,7 +51,20 @@ func (s *Scanner) Close() error { return unix.Close(s.fd) }
 // The machine goes on meanwhile: a process that ends during the scan may be missing or not, one that is started may be
 // listed or not, so a caller that must see all repeats until nothing new appears.
 func (s *Scanner) Scan() ([]Proc, error) {
-	s.procs = s.procs[:0]
+	s.known = s.known[:0]
+	return s.list()
+}
+
+// Again is Scan for a caller that has scanned a moment ago: it reads only what is new since, and says of all others what it
+// said then, unless they are gone.
+func (s *Scanner) Again() ([]Proc, error) {
+	s.procs, s.last = s.last, s.procs
+	s.inodes, s.known = s.known, s.inodes
+	return s.list()
+}
+
+func (s *Scanner) list() ([]Proc, error) {
+	s.procs, s.inodes = s.procs[:0], s.inodes[:0]
 	if _, err := unix.Seek(s.fd, 0, 0); err != nil {
 		return nil, fmt.Errorf("seek %s: %w", s.proc, err)
 	}
@@ -69,6 +87,7 @@ func (s *Scanner) Scan() ([]Proc, error) {
 	byPID := func(a, b Proc) int { return cmp.Compare(a.PID, b.PID) }
 	if !slices.IsSortedFunc(s.procs, byPID) {
 		slices.SortFunc(s.procs, byPID)
+		s.inodes = s.inodes[:0] // not theirs any more: the next scan reads all
 	}
 	return s.procs, nil
 }
@@ -83,7 +102,7 @@ func (s *Scanner) entries(buf []byte) error {
 			return fmt.Errorf("list %s: broken directory entry", s.proc)
 		}
 		if c := buf[nameAt]; c >= '1' && c <= '9' {
-			if err := s.process(buf[nameAt:length]); err != nil {
+			if err := s.process(binary.NativeEndian.Uint64(buf), buf[nameAt:length]); err != nil {
 				return err
 			}
 		}
@@ -93,10 +112,17 @@ func (s *Scanner) entries(buf []byte) error {
 }
 
 // process reads one process; name is its directory with NULs behind.
-func (s *Scanner) process(name []byte) error {
-	end := 0
-	for end < len(name) && name[end] >= '0' && name[end] <= '9' {
+func (s *Scanner) process(inode uint64, name []byte) error {
+	end, pid := 0, 0
+	for end < len(name) && name[end] >= '0' && name[end] <= '9' && pid <= maxPID {
+		pid = 10*pid + int(name[end]-'0')
 		end++
+	}
+	if len(s.known) > 0 {
+		if i, ok := search(s.last, pid); ok && s.known[i] == inode {
+			s.procs, s.inodes = append(s.procs, s.last[i]), append(s.inodes, inode)
+			return nil
+		}
 	}
 	s.path = append(append(s.path[:0], name[:end]...), "/stat\x00"...)
 	data, errno := s.read()
@@ -113,7 +139,7 @@ func (s *Scanner) process(name []byte) error {
 	if err != nil {
 		return fmt.Errorf("read %s/%s: %w", s.proc, s.path[:len(s.path)-1], err)
 	}
-	s.procs = append(s.procs, p)
+	s.procs, s.inodes = append(s.procs, p), append(s.inodes, inode)
 	return nil
 }
 

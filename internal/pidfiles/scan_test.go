@@ -228,3 +228,47 @@ func BenchmarkScan(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(processes), "ns/process")
 }
+
+// TestScanAgain: a second listing knows who was there, and finds who is new and who is gone.
+func TestScanAgain(t *testing.T) {
+	s := newScanner(t)
+	first := map[Ident]bool{}
+	for _, p := range scan(t, s) {
+		first[p.Ident()] = true
+	}
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	again := func() []Proc {
+		procs, err := s.Again()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return procs
+	}
+	procs := again()
+	child := find(procs, cmd.Process.Pid)
+	if child == nil || child.PPID != os.Getpid() || first[child.Ident()] {
+		t.Fatalf("our child: %+v", child)
+	}
+	if self := find(procs, os.Getpid()); self == nil || !first[self.Ident()] {
+		t.Errorf("ourselves: %+v", self)
+	}
+	if !slices.IsSortedFunc(procs, func(a, b Proc) int { return a.PID - b.PID }) {
+		t.Error("not sorted by pid")
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	for range 2 {
+		if p := find(again(), cmd.Process.Pid); p != nil {
+			t.Errorf("gone, but listed: %+v", *p)
+		}
+	}
+	// What another scan reads is what the whole one reads, but for what changes meanwhile.
+	if a, b := len(again()), len(scan(t, s)); a < b/2 || b < a/2 {
+		t.Errorf("%d processes again, %d anew", a, b)
+	}
+}

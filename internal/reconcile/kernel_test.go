@@ -297,6 +297,7 @@ func TestEditsOf(t *testing.T) {
 		{`"share": 5}, "sub_cgroup": {"b": {"conf": {"share": 6`, `"share": 7}, "sub_cgroup": {"b": {"conf": {"share": 8`, []string{"a", "a/b"}, true},
 		{`"share": 6`, `"share": 6, "idle": 0`, nil, false},
 		{`"share": 6`, `"idle": 0`, nil, false},
+		{`"share": 6`, `"shares": 6`, nil, false},
 		{`{"conf": {"share": 6}}`, `{}`, nil, false},
 		{`"b": {`, `"c": {`, nil, false},
 		{`"share": 6`, `"share": 6, "later": 1`, nil, false},
@@ -315,5 +316,39 @@ func TestEditsOf(t *testing.T) {
 		if !known || plain != c.plain || plain && !slices.Equal(got, c.want) {
 			t.Errorf("%s to %s: %v %v (change known: %v), want %v %v", c.from, c.to, got, plain, known, c.want, c.plain)
 		}
+	}
+}
+
+// What an event tells of is put back without compiling or comparing the rest, and
+// an event about our own writes changes nothing.
+func TestKernelDriftByEvent(t *testing.T) {
+	r := onKernel(t, nil)
+	r.pass(t.Context(), work{doc: document(t, many(20, "7")), full: true})
+	h := r.layout.Hierarchy("cpu")
+	dir := r.opt.Root + "/edited"
+	event := func() *Snapshot {
+		return r.pass(t.Context(), work{dirs: map[string]map[string]bool{h.Name(): {dir: false}}})
+	}
+	compiled := r.compiled
+	if s := event(); s.Pass.Total() != 0 || !r.quiet {
+		t.Fatalf("an event about nothing: %+v", s.Pass)
+	}
+	if err := h.Write(dir, "cpu.shares", "99"); err != nil {
+		t.Fatal(err)
+	}
+	if s := event(); s.Pass.Written != 1 || s.Corrections != 1 || read(t, r, "cpu", "edited", "cpu.shares") != "7" {
+		t.Errorf("a changed value: %+v", s.Pass)
+	}
+	if err := h.Rmdir(dir); err != nil {
+		t.Fatal(err)
+	}
+	if s := event(); s.Pass.Created != 1 || read(t, r, "cpu", "edited", "cpu.shares") != "7" {
+		t.Errorf("a removed cgroup: %+v", s.Pass)
+	}
+	if s := event(); s.Pass.Total() != 0 {
+		t.Errorf("afterwards: %+v", s.Pass)
+	}
+	if s := r.pass(t.Context(), work{full: true}); s.Pass.Total() != 0 || r.compiled != compiled {
+		t.Errorf("a full pass: %+v, compiled %d times more", s.Pass, r.compiled-compiled)
 	}
 }

@@ -50,12 +50,11 @@ func (d Desired) Cgroups() []pidfiles.Cgroup {
 }
 
 // read reads every pid file.
-func (m *members) read(d Desired) *claimed {
+func (m *members) read(d Desired, cgroups []pidfiles.Cgroup) *claimed {
 	c := &claimed{byPID: map[int]*pidfiles.Claim{}, named: map[string]map[int]pidfiles.Named{}}
 	if m.source == nil {
 		return c
 	}
-	cgroups := d.Cgroups()
 	c.claims = m.source.Read(cgroups)
 	for i := range c.claims {
 		if claim := &c.claims[i]; claim.State == pidfiles.OK {
@@ -116,8 +115,12 @@ func (p *placer) place() {
 	if p.dry == nil {
 		p.roots()
 	}
-	for range maxListings {
-		procs, err := r.members.scanner.Scan()
+	for i := range maxListings {
+		list := r.members.scanner.Scan
+		if i > 0 {
+			list = r.members.scanner.Again // only who was born since is of interest
+		}
+		procs, err := list()
 		if err != nil {
 			p.refuse("placement", err)
 			return

@@ -230,7 +230,7 @@ func (r *Reconciler) Plan(ctx context.Context, doc *zkconf.Document) (Plan, []Fa
 	faults := append(slices.Clone(r.desired.Faults), seen...)
 	// A young foreign cgroup will be old in a second, so it is shown.
 	plan, more := r.diff(time.Now().Add(GraceAge))
-	c := r.members.read(r.desired)
+	c := r.members.read(r.desired, r.cgroups)
 	defer c.close()
 	var moves Plan
 	p := r.newPlacer(c, &applier{ctx: ctx}, func(s Step) { moves = append(moves, s) })
@@ -310,7 +310,7 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 	}
 	a.apply(plan[:remove])
 	if w.full || w.place || a.counts.Created > 0 || !maps.EqualFunc(before.Placed, r.desired.Placed, slices.Equal) {
-		c := r.members.read(r.desired)
+		c := r.members.read(r.desired, r.cgroups)
 		p := r.newPlacer(c, a, nil)
 		p.place()
 		r.mirrors(p, nil)

@@ -211,3 +211,22 @@ func TestMirrorOfUnified(t *testing.T) {
 		t.Errorf("members of a are in %s", got)
 	}
 }
+
+// While a young cgroup below may need the controllers, processes cannot return to
+// a cgroup that has become a leaf for us: they wait, and nothing fails.
+func TestUnifiedReturnWaitsForYoungCgroup(t *testing.T) {
+	d := newDriver(t, "r", `{"cpu": {"sub_cgroup": {"a": {"conf": {}, "sub_cgroup": {"b": {"conf": {}}}}}}, "memory": {"sub_cgroup": {"a": {"sub_cgroup": {"b": {}}}}}}`)
+	d.pass()
+	d.m.at[1] = "r/a/@members"
+	d.m.add("r/a/x", d.m.now)
+	d.doc = document(t, `{"cpu": {"sub_cgroup": {"a": {"conf": {}}}}, "memory": {"sub_cgroup": {"a": {}}}}`)
+	d.faults()
+	d.state(`/ +cpu+memory
+/r +cpu+memory
+/r/a +cpu+memory cpu.weight=10000
+/r/a/@members pids=[1]
+/r/a/x
+`)
+	d.m.now = d.m.now.Add(2 * GraceAge)
+	d.converged("/ +cpu+memory\n/r +cpu+memory\n/r/a cpu.weight=10000 pids=[1]\n")
+}
