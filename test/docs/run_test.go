@@ -135,12 +135,18 @@ func removeTree(dir string) error {
 	return syscall.Rmdir(dir)
 }
 
+// running is a program that was started; done gets what its end was, once.
+type running struct {
+	cmd  *exec.Cmd
+	done chan error
+}
+
 // guest is the machine that a document is run on.
 type guest struct {
 	t       *testing.T
 	dir     string // a checkout
 	env     []string
-	running []*exec.Cmd
+	running []running
 }
 
 func inside(t *testing.T, root string) {
@@ -256,19 +262,28 @@ func (g *guest) forward(from, to string) {
 	}()
 }
 
-func (g *guest) start(cmd *exec.Cmd) {
+func (g *guest) start(cmd *exec.Cmd) running {
 	g.t.Helper()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = 5 * time.Second // what it leaves behind may hold its output open
 	if err := cmd.Start(); err != nil {
 		g.t.Fatal(err)
 	}
-	g.running = append(g.running, cmd)
+	r := running{cmd, make(chan error, 1)}
+	go func() { // the only one that waits: two would wait for each other's news
+		r.done <- cmd.Wait()
+		close(r.done)
+	}()
+	g.running = append(g.running, r)
+	return r
 }
 
 func (g *guest) stop() {
-	for _, cmd := range g.running {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = cmd.Wait()
+	for _, r := range g.running {
+		_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL)
+	}
+	for _, r := range g.running {
+		<-r.done
 	}
 }
 
@@ -302,9 +317,7 @@ func (g *guest) run(b block, r run) {
 	var out output
 	cmd := g.command(context.Background(), b)
 	cmd.Stdout, cmd.Stderr = &out, &out
-	g.start(cmd)
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
+	done := g.start(cmd).done
 	if r.background {
 		select {
 		case err := <-done:
