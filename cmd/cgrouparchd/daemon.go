@@ -183,7 +183,7 @@ func (d *daemon) accounting() (err error) {
 		return err
 	}
 	d.sampler = account.NewSampler(account.SamplerOptions{
-		Ring: d.ring, Log: d.log.Named("sampler"), MaxOpen: raiseFileLimit(), SlotDone: done, Beat: d.sampling.beat,
+		Ring: d.ring, Log: d.log.Named("sampler"), MaxOpen: raiseFileLimit(d.config.CommunicateClients), SlotDone: done, Beat: d.sampling.beat,
 		Alarm: d.alarm, CPU: &d.costs.sampler,
 	})
 	d.service = account.NewService(account.ServiceOptions{Ring: d.ring, Writer: d.writer, MaxInFlight: streamedBytes})
@@ -197,7 +197,7 @@ const streamedBytes = 32 << 20
 
 // raiseFileLimit raises RLIMIT_NOFILE as far as it goes and says how many usage
 // files may be kept open, with some descriptors left for everything else.
-func raiseFileLimit() int {
+func raiseFileLimit(clients int) int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 0
@@ -206,7 +206,7 @@ func raiseFileLimit() int {
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 0
 	}
-	const others = 4096 + 200 // websockets, ZooKeeper, Redis, /proc, inotify
+	others := clients + 200 // ZooKeeper, Redis, /proc, inotify
 	return max(int(min(limit.Cur, 1<<20))-others, 256)
 }
 
@@ -358,7 +358,7 @@ func (d *daemon) serve(ctx context.Context) error {
 		return err
 	}
 	s := &wsapi.Server{
-		Listener: d.listener, Log: d.log.Named("api"), Hostnames: hostnames(), AllowedHosts: d.config.AllowedHosts,
+		Listener: d.listener, MaxConns: d.config.CommunicateClients, Log: d.log.Named("api"), Hostnames: hostnames(), AllowedHosts: d.config.AllowedHosts,
 		Ready: d.ready, Status: func() any { return d.status() },
 		Metrics: metrics, Work: d.costs.server.Sample, Commands: d.commands(), Epochs: map[string]func() int64{"show_account": d.slots.epoch, "get_status": d.slots.quarter},
 		Feeds: map[string]*wsapi.Feed{"account": d.slots.feed()}, Page: page.Handler(), PagePrefix: page.Prefix,

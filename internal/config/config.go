@@ -66,6 +66,8 @@ type Config struct {
 	// any free one.
 	CommunicateIP   netip.Addr
 	CommunicatePort int
+	// CommunicateClients is how many websockets may be open at a time.
+	CommunicateClients int
 	// AllowedHosts are further Host and Origin names, "name" or "name:port", in
 	// lower case.
 	AllowedHosts []string

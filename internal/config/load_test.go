@@ -26,6 +26,7 @@ func defaults() *Config {
 		ProtectSystemCgroups: true,
 		CommunicateIP:        netip.IPv4Unspecified(),
 		CommunicatePort:      43409,
+		CommunicateClients:   4096,
 		Redis:                Redis{Prefix: "cgroup_arch"},
 		HistoryTime:          300 * time.Second,
 		MetricsCgroups:       1000,

@@ -264,6 +264,12 @@ func setCommunicatePort(d *draft, in input) error {
 	return err
 }
 
+func setCommunicateClients(d *draft, in input) error {
+	n, err := asInt(in.value, 1, 65536)
+	d.CommunicateClients = int(n)
+	return err
+}
+
 func setAllowedHosts(d *draft, in input) error {
 	list, err := asList(in.value)
 	if err != nil {

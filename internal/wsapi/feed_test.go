@@ -287,3 +287,29 @@ func TestItemsBetweenReplies(t *testing.T) {
 	}
 	<-done
 }
+
+// TestUnsubscribeWaits: the reply comes when the item under way is over, so that
+// nothing can come after it.
+func TestUnsubscribeWaits(t *testing.T) {
+	s := &Server{}
+	inBubble(t, s, func(t *testing.T, l *pipeListener, _ func()) {
+		n := newTicker()
+		feed := n.feed()
+		var over atomic.Bool
+		feed.Write = func(context.Context, json.RawMessage, int64, io.Writer) error {
+			time.Sleep(time.Second)
+			over.Store(true)
+			return nil
+		}
+		s.Feeds = map[string]*Feed{"n": feed}
+		ws := l.dial(t)
+		send(t, ws, `{"cmd":"subscribe_n"}`)
+		n.tick()
+		synctest.Wait()
+		send(t, ws, `{"cmd":"unsubscribe_n"}`)
+		expect(t, ws, `{"unsubscribed":true}`)
+		if !over.Load() {
+			t.Error("the reply overtook an item")
+		}
+	})
+}

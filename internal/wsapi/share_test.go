@@ -288,7 +288,7 @@ func TestInflatedRequest(t *testing.T) {
 	for _, tt := range []struct {
 		size int
 		ok   bool
-	}{{maxRequest, true}, {maxRequest + 1, false}, {50 << 20, false}} {
+	}{{maxRequest, true}, {maxRequest + 1, false}, {2 << 20, false}} {
 		dialer := websocket.Dialer{EnableCompression: true}
 		ws, _, err := dialer.DialContext(t.Context(), "ws://"+addr, nil)
 		if err != nil {

@@ -40,7 +40,7 @@ func (b *bench) daemon(document string, settings map[string]any) *daemon {
 	d.doc = b.file(name+".json", document)
 	all := map[string]any{
 		"cgroup_root": d.root, "conf_file": d.doc, "state_dir": b.path(name + "-state"),
-		"communicate_ip": "127.0.0.1", "communicate_port": 0, "log_format": "json", "tasks_update_interval": 3600,
+		"communicate_ip": "127.0.0.1", "communicate_port": 0, "communicate_clients": 6000, "log_format": "json", "tasks_update_interval": 3600,
 	}
 	maps.Copy(all, settings)
 	if all["zk_host"] != nil {

@@ -13,6 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/fleet"
+	"github.com/cgrouparch/cgrouparch/internal/testserver"
 )
 
 // pageDocument has hostile names: what they would do if a page believed them is run a program, hide what they are, and spoil objects.
@@ -122,4 +125,17 @@ func TestPageLarge(t *testing.T) {
 	h.set("cgroup_pid_files", map[string][]string{"g7/leaf7-3": {h.pidFile("burner", burner.pid())}})
 	d := h.startReady()
 	h.browser("large.mjs", d, nil)
+}
+
+// TestPageHosts: the page says which hosts lag behind, and why.
+func TestPageHosts(t *testing.T) {
+	h := newHost(t)
+	zk := testserver.ZooKeeper(t)
+	client := zk.Client(identity)
+	h.useZooKeeper(zk.Addr())
+	client.Create(node, sampleFor(0), identity)
+	d := h.startReady()
+	says, _ := otherHost(t, zk.Addr(), "absent")
+	says(fleet.Agent{Seen: 0, InForce: -1})
+	h.browser("hosts.mjs", d, nil)
 }
