@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/charmbracelet/x/term"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -45,11 +46,8 @@ func levelOf(c *config.Config) zapcore.Level {
 	return level
 }
 
+// terminal reports that a person reads w. /dev/null and the like are none.
 func terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return ok && term.IsTerminal(f.Fd())
 }
