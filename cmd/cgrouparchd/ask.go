@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"github.com/charmbracelet/x/term"
 )
 
 // ask asks the user and returns the answer in lower case; asked is false where
@@ -50,13 +52,5 @@ func readLine(r io.Reader) (string, error) {
 // interactive says whether a person sits at the other end.
 func interactive(r io.Reader) bool {
 	f, ok := r.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return false
-	}
-	null, err := os.Stat(os.DevNull) // which is a character device, too
-	return err != nil || !os.SameFile(info, null)
+	return ok && term.IsTerminal(f.Fd())
 }
