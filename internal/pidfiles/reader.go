@@ -227,13 +227,20 @@ func (r *reader) identify(c *Claim, version fileVersion) (State, string) {
 	return OK, ""
 }
 
+// stat reads /proc/PID/stat in one read: what is needed of it stands in the first half.
 func (r *reader) stat(pid int) (Proc, error) {
 	name := r.proc + "/" + strconv.Itoa(pid) + "/stat"
-	data, err := os.ReadFile(name)
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return Proc{}, err
+		return Proc{}, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	proc, err := ParseStat(data)
+	defer func() { _ = unix.Close(fd) }()
+	var buf [2048]byte
+	n, err := unix.Read(fd, buf[:])
+	if err != nil {
+		return Proc{}, &fs.PathError{Op: "read", Path: name, Err: err}
+	}
+	proc, err := ParseStat(buf[:n])
 	if err != nil {
 		return Proc{}, fmt.Errorf("read %s: %w", name, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -16,14 +17,17 @@ type Scanner struct {
 	proc  string
 	fd    int
 	dir   []byte // directory entries as the kernel gives them
+	found []entryOf
 	path  []byte // "PID/stat\x00"
 	stat  []byte
+	links unix.Statx_t
 	procs []Proc
-	// inodes are those of the processes' directories, in the order of procs: procfs
-	// gives each a number of its own, and another to the next process with its pid.
-	inodes []uint64
-	last   []Proc // of the scan before, while [Scanner.Again] lists
-	known  []uint64
+}
+
+// An entryOf is the directory of a process in /proc.
+type entryOf struct {
+	pid int
+	ino uint64 // of the directory
 }
 
 // NewScanner opens a proc filesystem: "/proc".
@@ -51,20 +55,26 @@ func (s *Scanner) Close() error { return unix.Close(s.fd) }
 // The machine goes on meanwhile: a process that ends during the scan may be missing or not, one that is started may be
 // listed or not, so a caller that must see all repeats until nothing new appears.
 func (s *Scanner) Scan() ([]Proc, error) {
-	s.known = s.known[:0]
-	return s.list()
+	s.procs = s.procs[:0]
+	found, err := s.list()
+	if err != nil {
+		return nil, err
+	}
+	for i := range found {
+		p, alive, err := s.process(found[i].pid)
+		if err != nil {
+			return nil, err
+		}
+		if alive {
+			s.procs = append(s.procs, p)
+		}
+	}
+	return s.procs, nil
 }
 
-// Again is Scan for a caller that has scanned a moment ago: it reads only what is new since, and says of all others what it
-// said then, unless they are gone.
-func (s *Scanner) Again() ([]Proc, error) {
-	s.procs, s.last = s.last, s.procs
-	s.inodes, s.known = s.known, s.inodes
-	return s.list()
-}
-
-func (s *Scanner) list() ([]Proc, error) {
-	s.procs, s.inodes = s.procs[:0], s.inodes[:0]
+// list lists /proc, sorted by pid. The result is valid until the next call.
+func (s *Scanner) list() ([]entryOf, error) {
+	s.found = s.found[:0]
 	if _, err := unix.Seek(s.fd, 0, 0); err != nil {
 		return nil, fmt.Errorf("seek %s: %w", s.proc, err)
 	}
@@ -84,15 +94,14 @@ func (s *Scanner) list() ([]Proc, error) {
 		}
 	}
 	// procfs lists in this order anyway; others rely on it.
-	byPID := func(a, b Proc) int { return cmp.Compare(a.PID, b.PID) }
-	if !slices.IsSortedFunc(s.procs, byPID) {
-		slices.SortFunc(s.procs, byPID)
-		s.inodes = s.inodes[:0] // not theirs any more: the next scan reads all
+	byPID := func(a, b entryOf) int { return cmp.Compare(a.pid, b.pid) }
+	if !slices.IsSortedFunc(s.found, byPID) {
+		slices.SortFunc(s.found, byPID)
 	}
-	return s.procs, nil
+	return s.found, nil
 }
 
-// entries reads the processes among directory entries: struct linux_dirent64 of getdents(2), whose members are the
+// entries notes the processes among directory entries: struct linux_dirent64 of getdents(2), whose members are the
 // inode (8 bytes), an offset (8), the entry's length (2), a type (1), and the name with a NUL.
 func (s *Scanner) entries(buf []byte) error {
 	const nameAt = 19
@@ -101,46 +110,57 @@ func (s *Scanner) entries(buf []byte) error {
 		if length <= nameAt || length > len(buf) {
 			return fmt.Errorf("list %s: broken directory entry", s.proc)
 		}
-		if c := buf[nameAt]; c >= '1' && c <= '9' {
-			if err := s.process(binary.NativeEndian.Uint64(buf), buf[nameAt:length]); err != nil {
-				return err
+		pid := 0
+		for _, c := range buf[nameAt:length] {
+			if c < '0' || c > '9' || pid > maxPID {
+				break
 			}
+			pid = pid*10 + int(c-'0')
+		}
+		if pid > 0 {
+			s.found = append(s.found, entryOf{pid: pid, ino: binary.NativeEndian.Uint64(buf)})
 		}
 		buf = buf[length:]
 	}
 	return nil
 }
 
-// process reads one process; name is its directory with NULs behind.
-func (s *Scanner) process(inode uint64, name []byte) error {
-	end, pid := 0, 0
-	for end < len(name) && name[end] >= '0' && name[end] <= '9' && pid <= maxPID {
-		pid = 10*pid + int(name[end]-'0')
-		end++
-	}
-	if len(s.known) > 0 {
-		if i, ok := search(s.last, pid); ok && s.known[i] == inode {
-			s.procs, s.inodes = append(s.procs, s.last[i]), append(s.inodes, inode)
-			return nil
-		}
-	}
-	s.path = append(append(s.path[:0], name[:end]...), "/stat\x00"...)
+// process reads one process; alive is false when there is none (any more) that we may see.
+func (s *Scanner) process(pid int) (p Proc, alive bool, err error) {
+	s.path = append(strconv.AppendInt(s.path[:0], int64(pid), 10), "/stat\x00"...)
 	data, errno := s.read()
 	switch errno {
 	case 0:
 	case unix.ENOENT, unix.ESRCH:
-		return nil // it has ended since the directory was listed
+		return Proc{}, false, nil // it has ended since the directory was listed
 	case unix.EACCES, unix.EPERM:
-		return nil // hidden from us (hidepid, see proc(5)): not ours to move either
+		return Proc{}, false, nil // hidden from us (hidepid, see proc(5)): not ours to move either
 	default:
-		return fmt.Errorf("read %s/%s: %w", s.proc, s.path[:len(s.path)-1], errno)
+		return Proc{}, false, fmt.Errorf("read %s/%s: %w", s.proc, s.path[:len(s.path)-1], errno)
 	}
-	p, err := ParseStat(data)
+	p, err = ParseStat(data)
 	if err != nil {
-		return fmt.Errorf("read %s/%s: %w", s.proc, s.path[:len(s.path)-1], err)
+		return Proc{}, false, fmt.Errorf("read %s/%s: %w", s.proc, s.path[:len(s.path)-1], err)
 	}
-	s.procs, s.inodes = append(s.procs, p), append(s.inodes, inode)
-	return nil
+	return p, true, nil
+}
+
+// threads counts the threads of a process by the links of its task directory: two, as every directory has, and one for
+// each thread (proc_task_getattr in the kernel's fs/proc/base.c). That costs less than half of reading its stat. It is 0
+// for a process that has ended.
+func (s *Scanner) threads(pid int) int {
+	s.path = append(strconv.AppendInt(s.path[:0], int64(pid), 10), "/task\x00"...)
+	for {
+		_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(s.fd), uintptr(unsafe.Pointer(&s.path[0])), 0, unix.STATX_NLINK,
+			uintptr(unsafe.Pointer(&s.links)), 0)
+		switch errno {
+		case 0:
+			return max(int(s.links.Nlink)-2, 0)
+		case unix.EINTR:
+			continue
+		}
+		return 0
+	}
 }
 
 // read reads the file s.path below /proc. The raw call is for the path, of which unix.Openat would make a copy.

@@ -49,8 +49,10 @@ func (r *Reconciler) astray(t *Tree, at []string, coming map[int]string) []move 
 		for _, pid := range outer(want, have) {
 			doubtful[pid] = doubtful[pid] || false
 		}
-		for _, pid := range split(to.fs, t.Full(p), have, r.procs) {
-			doubtful[pid] = true
+		if r.listings > 0 {
+			for _, pid := range split(to.fs, t.Full(p), have, r.members.lister.Threads) {
+				doubtful[pid] = true
+			}
 		}
 	}
 	for pid := range coming {

@@ -19,7 +19,7 @@ const maxListings = 50
 // members decides and moves who belongs where.
 type members struct {
 	source  *pidfiles.Source
-	scanner *pidfiles.Scanner
+	lister  *pidfiles.Lister
 	history map[string]pidfiles.History // by subsystem
 }
 
@@ -81,7 +81,7 @@ type move struct {
 // that share the hierarchy are asked in the order of their precedence.
 func (m *members) assign(t *Tree, c *claimed, procs []pidfiles.Proc, since uint64) []pidfiles.Assignment {
 	var out []pidfiles.Assignment
-	taken := map[int]bool{}
+	var taken map[int]bool
 	for _, subsystem := range Precedence(t.Subsystems) {
 		if len(c.named[subsystem]) == 0 {
 			continue
@@ -91,6 +91,16 @@ func (m *members) assign(t *Tree, c *claimed, procs []pidfiles.Proc, since uint6
 		}
 		assigned := pidfiles.Assign(procs, c.named[subsystem], pidfiles.Pass{History: m.history[subsystem], Since: since, Self: os.Getpid()})
 		m.history[subsystem].Update(procs, assigned)
+		if out == nil {
+			out = assigned
+			continue
+		}
+		if taken == nil {
+			taken = make(map[int]bool, len(out))
+			for i := range out {
+				taken[out[i].PID] = true
+			}
+		}
 		for _, a := range assigned {
 			if !taken[a.PID] {
 				taken[a.PID] = true
@@ -111,31 +121,29 @@ func (p *placer) place() {
 	if r.members.source == nil {
 		return
 	}
-	since := pidfiles.Ticks()
+	p.since = r.members.lister.Begin()
 	if p.dry == nil {
 		p.roots()
 	}
-	for i := range maxListings {
-		list := r.members.scanner.Scan
-		if i > 0 {
-			list = r.members.scanner.Again // only who was born since is of interest
-		}
-		procs, err := list()
+	for range maxListings {
+		procs, err := r.members.lister.List()
 		if err != nil {
 			p.refuse("placement", err)
 			return
 		}
-		r.procs = procs
 		r.listings++
+		p.listings++
+		p.sound = 0
 		moved := 0
 		for _, t := range r.desired.Trees {
 			if t.Mode == Own {
-				moved += p.move(t, p.misplaced(t, r.members.assign(t, p.claimed, procs, since), procs))
+				moved += p.move(t, p.misplaced(t, r.members.assign(t, p.claimed, procs, p.since)))
 			}
 		}
 		if moved == 0 || p.dry != nil || p.applier.ctx.Err() != nil {
 			return
 		}
+		clear(p.homes)
 	}
 	p.refuse("placement", fmt.Errorf("processes still appear outside their cgroups after %d listings", maxListings))
 }
@@ -143,7 +151,7 @@ func (p *placer) place() {
 // newPlacer prepares the moves of one pass. dry, when not nil, is told each move
 // instead of having it made.
 func (r *Reconciler) newPlacer(c *claimed, a *applier, dry func(Step)) *placer {
-	return &placer{r: r, claimed: c, applier: a, dry: dry, failed: map[string]map[int]error{}}
+	return &placer{r: r, claimed: c, applier: a, dry: dry, failed: map[string]map[int]error{}, homes: map[*Tree]map[string]*home{}}
 }
 
 type placer struct {
@@ -153,24 +161,28 @@ type placer struct {
 	dry     func(Step)
 	failed  map[string]map[int]error // by hierarchy
 	refused []Fault
+
+	since    uint64                     // when the pass began
+	listings int                        // of this placement
+	homes    map[*Tree]map[string]*home // by path, until something has moved
+	sound    int                        // in this listing: processes in a row that were to be moved and lived
 }
 
 // roots moves the named processes that are not in place yet.
 func (p *placer) roots() {
-	for _, pid := range sortedPIDs(p.claimed.byPID) {
-		where, err := cgfs.Where(strconv.Itoa(pid))
-		if err != nil {
-			continue // it has ended
+	pids := sortedPIDs(p.claimed.byPID)
+	for _, t := range p.r.desired.Trees {
+		if t.Mode != Own {
+			continue
 		}
-		for _, t := range p.r.desired.Trees {
-			if t.Mode != Own {
-				continue
+		var moves []move
+		for _, pid := range pids {
+			if target, ok := p.target(t, pid); ok && !p.home(t, target).holds(pid) {
+				moves = append(moves, move{pid, t.HomeOf(target)})
 			}
-			target, ok := p.target(t, pid)
-			target = t.HomeOf(target)
-			if at, inside := p.r.hierarchies[t.Hierarchy].Dir(where); ok && (!inside || at != t.Full(target)) {
-				p.move(t, []move{{pid, target}})
-			}
+		}
+		if p.move(t, moves) > 0 {
+			delete(p.homes, t)
 		}
 	}
 }
@@ -185,64 +197,147 @@ func (p *placer) target(t *Tree, pid int) (string, bool) {
 	return "", false
 }
 
+// soundEnough is how many processes in a row have to be found alive before the
+// others of a burst are believed to be. A process that is already a zombie and is
+// moved all the same costs a write without effect.
+const soundEnough = 32
+
 // misplaced compares what belongs somewhere with what is there.
-func (p *placer) misplaced(t *Tree, assigned []pidfiles.Assignment, procs []pidfiles.Proc) []move {
-	here := map[string]map[int]bool{}
+func (p *placer) misplaced(t *Tree, assigned []pidfiles.Assignment) []move {
 	var out []move
-	for _, a := range assigned {
-		home := t.HomeOf(a.Path)
-		present, known := here[home]
-		if !known {
-			present = p.present(t, home, procs)
-			here[home] = present
-		}
-		if present[a.PID] || p.failed[t.Hierarchy][a.PID] != nil || p.shielded(t, a) {
+	for i := range assigned {
+		a := &assigned[i]
+		h := p.home(t, a.Path)
+		p.findSplit(t, h)
+		if p.placed(t, h, a) || p.failed[t.Hierarchy][a.PID] != nil || p.shielded(t, a) || !p.alive(a.PID) {
 			continue
 		}
-		out = append(out, move{a.PID, home})
+		out = append(out, move{a.PID, h.path})
 	}
 	return out
 }
 
-// present lists the processes that are whole in a cgroup.
-func (p *placer) present(t *Tree, at string, procs []pidfiles.Proc) map[int]bool {
-	out := map[int]bool{}
+// placed reports whether a process is whole where it belongs.
+func (p *placer) placed(t *Tree, h *home, a *pidfiles.Assignment) bool {
+	// Before the listing there may have been another process with that pid.
+	if h.after || a.Start < p.since {
+		if h.holds(a.PID) {
+			return !slices.Contains(h.split, a.PID)
+		}
+		if h.after {
+			return false
+		}
+	}
+	p.reread(t, h)
+	return h.holds(a.PID) && !slices.Contains(h.split, a.PID)
+}
+
+// alive reports whether a process that is to be moved lives. What the listing has
+// not read is asked about, unless enough others have turned out to live.
+func (p *placer) alive(pid int) bool {
+	if p.sound >= soundEnough {
+		return true
+	}
+	alive, read := p.r.members.lister.Alive(pid)
+	switch {
+	case !alive:
+		p.sound = 0
+	case read:
+		p.sound++
+	}
+	return alive
+}
+
+// home is where processes of a configured cgroup belong, and who is there.
+type home struct {
+	path    string
+	pids    []int // sorted
+	after   bool  // pids were read after the listing
+	checked bool  // for split
+	split   []int // of pids, those of which some threads are elsewhere
+}
+
+func (h *home) holds(pid int) bool {
+	_, ok := slices.BinarySearch(h.pids, pid)
+	return ok
+}
+
+// home returns the home of a configured cgroup. It is read once for the named
+// processes, before the listing; that is enough while everybody is there.
+func (p *placer) home(t *Tree, path string) *home {
+	if h := p.homes[t][path]; h != nil {
+		return h
+	}
+	if p.homes[t] == nil {
+		p.homes[t] = map[string]*home{}
+	}
+	h := &home{path: t.HomeOf(path), after: p.listings > 0}
+	p.homes[t][path] = h
+	p.fill(t, h)
+	return h
+}
+
+// reread reads a home after the listing.
+func (p *placer) reread(t *Tree, h *home) {
+	h.after = true
+	p.fill(t, h)
+}
+
+// fill reads who is in a home. It is empty while it does not exist.
+func (p *placer) fill(t *Tree, h *home) {
+	h.pids = h.pids[:0]
 	o := p.r.observers[t.Hierarchy]
-	if o == nil || o.state.Nodes[at] == nil {
-		return out
+	if o == nil || o.state.Nodes[h.path] == nil {
+		return
 	}
-	pids, err := o.fs.Procs(t.Full(at), nil)
+	pids, err := o.fs.Procs(t.Full(h.path), h.pids)
 	if err != nil {
-		return out
+		return
 	}
-	for _, pid := range pids {
-		out[pid] = true
+	if !slices.IsSorted(pids) {
+		slices.Sort(pids)
 	}
-	if t.Controlled {
-		return out // whole processes only
+	h.pids = pids
+}
+
+// findSplit finds the processes that are not whole in a home, once a pass: what is
+// moved in it is moved as a whole.
+func (p *placer) findSplit(t *Tree, h *home) {
+	if h.checked {
+		return
 	}
-	for _, pid := range split(o.fs, t.Full(at), pids, procs) {
-		delete(out, pid)
+	h.checked = true
+	if t.Controlled || p.listings > 1 {
+		return // whole processes only
 	}
-	return out
+	threads := p.r.members.lister.Threads
+	if !slices.ContainsFunc(h.pids, func(pid int) bool { return threads(pid) > 1 }) {
+		return
+	}
+	if !h.after {
+		p.reread(t, h) // what was born inside meanwhile has threads there as well
+	}
+	if o := p.r.observers[t.Hierarchy]; o != nil {
+		h.split = split(o.fs, t.Full(h.path), h.pids, threads)
+	}
 }
 
 // split finds processes of which only some threads are in dir: a v1 hierarchy
 // places threads, and tools that write to `tasks` (as our ancestor did) move one.
-// One comparison of sums is enough while everything is whole.
-func split(fs FS, dir string, pids []int, procs []pidfiles.Proc) []int {
-	threads, several := 0, false
+// One comparison of sums is enough while everything is whole. threads counts the
+// threads of a process, 0 of one that is not known.
+func split(fs FS, dir string, pids []int, threads func(pid int) int) []int {
+	sum, several := 0, false
 	for _, pid := range pids {
-		if i, ok := find(procs, pid); ok {
-			threads += procs[i].Threads
-			several = several || procs[i].Threads > 1
-		}
+		n := threads(pid)
+		sum += n
+		several = several || n > 1
 	}
 	if !several {
 		return nil
 	}
 	tasks, err := fs.Tasks(dir, nil)
-	if err != nil || len(tasks) >= threads {
+	if err != nil || len(tasks) >= sum {
 		return nil
 	}
 	in := make(map[int]bool, len(tasks))
@@ -251,8 +346,7 @@ func split(fs FS, dir string, pids []int, procs []pidfiles.Proc) []int {
 	}
 	var out []int
 	for _, pid := range pids {
-		i, ok := find(procs, pid)
-		if !ok || procs[i].Threads < 2 {
+		if threads(pid) < 2 {
 			continue
 		}
 		tids, err := pidfiles.Threads(pid)
@@ -263,13 +357,9 @@ func split(fs FS, dir string, pids []int, procs []pidfiles.Proc) []int {
 	return out
 }
 
-func find(procs []pidfiles.Proc, pid int) (int, bool) {
-	return slices.BinarySearchFunc(procs, pid, func(p pidfiles.Proc, pid int) int { return p.PID - pid })
-}
-
 // shielded says whether a descendant sits in a cgroup that protected_cgroup
 // names: it is left there.
-func (p *placer) shielded(t *Tree, a pidfiles.Assignment) bool {
+func (p *placer) shielded(t *Tree, a *pidfiles.Assignment) bool {
 	if p.r.opt.Shield.Empty() || a.Root.PID == a.PID {
 		return false
 	}
@@ -309,13 +399,14 @@ func (p *placer) move(t *Tree, moves []move) (moved int) {
 			claim := p.claimed.byPID[pid]
 			return claim != nil && !claim.Alive()
 		})
-		err := o.fs.Move(t.Full(at), pids, func(pid int, err error) {
+		dir := t.Full(at)
+		err := o.fs.Move(dir, pids, func(pid int, err error) {
 			switch {
 			case err == nil:
 				moved++
 				p.applier.counts.Moved++
 				if p.applier.did != nil {
-					p.applier.did(Step{Op: OpMove, Phase: PhaseMove, Tree: t, Dir: t.Full(at), Path: at, PID: pid})
+					p.applier.did(Step{Op: OpMove, Phase: PhaseMove, Tree: t, Dir: dir, Path: at, PID: pid})
 				}
 			case !errors.Is(err, cgfs.ErrGone):
 				p.fail(t, at, pid, err)

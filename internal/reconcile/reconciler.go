@@ -79,8 +79,7 @@ type Reconciler struct {
 	compiled    int     // how often a document was compiled
 	quiet       bool    // the last pass left nothing to be done
 	last        *Snapshot
-	procs       []pidfiles.Proc // the last listing of this pass, nil when there was none
-	listings    int             // of this pass
+	listings    int // of this pass
 	faults      []Fault
 	remarked    []Fault         // notes that are in the log
 	told        map[string]bool // places whose fault is in the log
@@ -107,7 +106,7 @@ func New(c Config) (*Reconciler, error) {
 		members: members{source: c.PidFiles, history: map[string]pidfiles.History{}}, fights: fights{},
 	}
 	var err error
-	if r.members.scanner, err = pidfiles.NewScanner("/proc"); err != nil {
+	if r.members.lister, err = pidfiles.NewLister("/proc"); err != nil {
 		return nil, err
 	}
 	if err := r.remount(); err != nil {
@@ -118,7 +117,7 @@ func New(c Config) (*Reconciler, error) {
 
 // Close releases what New opened.
 func (r *Reconciler) Close() {
-	_ = r.members.scanner.Close()
+	_ = r.members.lister.Close()
 	for _, h := range r.hierarchies {
 		_ = h.Close()
 	}
@@ -262,7 +261,7 @@ type work struct {
 // trigger.
 func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 	began := time.Now()
-	r.procs, r.listings = nil, 0
+	r.listings = 0
 	r.load()
 	before := r.desired
 	fresh := w.doc != nil
