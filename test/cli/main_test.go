@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -35,6 +37,8 @@ func TestMain(m *testing.M) {
 		child(name)
 		return
 	}
+	// Under nohup these would be ignored in all children, as exec has to pass it on; what is caught is not inherited.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	os.Exit(run(m))
 }
 
