@@ -37,7 +37,9 @@ func (b *bench) daemon(document string, settings map[string]any) *daemon {
 	b.t.Helper()
 	d := &daemon{t: b.t, b: b, root: b.newRoot()}
 	name := "daemon" + strconv.Itoa(b.roots)
-	d.doc = b.file(name+".json", document)
+	// A directory of its own, because the daemon watches it: it should not see logs being written.
+	b.must(os.Mkdir(b.path(name), 0o755))
+	d.doc = b.file(filepath.Join(name, "document.json"), document)
 	all := map[string]any{
 		"cgroup_root": d.root, "conf_file": d.doc, "state_dir": b.path(name + "-state"),
 		"communicate_ip": "127.0.0.1", "communicate_port": 0, "communicate_clients": 6000, "log_format": "json", "tasks_update_interval": 3600,

@@ -99,6 +99,7 @@ func samplerRows(b *bench) {
 		{"flat, cpu", flat(b.large), []string{"cpu"}, false},
 		{"nested, cpu", nested(b.large), []string{"cpu"}, false},
 		{"flat, cpu+blkio", flat(b.large), []string{"cpu", "blkio"}, true},
+		{"cgroup: what a second costs by itself", flat(1), []string{"cpu"}, true},
 	} {
 		if b.smoke() && len(c.subsystems) == 1 {
 			continue
