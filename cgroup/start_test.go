@@ -93,7 +93,11 @@ func TestStartInParallel(t *testing.T) {
 		nodes = append(nodes, create(t, host, fmt.Sprintf("/p%d", i)))
 	}
 	var all sync.WaitGroup
-	for i := range 200 {
+	children := 200
+	if os.Getenv("CGROUPARCHD_GUEST") != "" {
+		children = 40 // in a virtual machine, whose processor is emulated
+	}
+	for i := range children {
 		all.Go(func() {
 			n := nodes[i%len(nodes)]
 			text, err := born(n)

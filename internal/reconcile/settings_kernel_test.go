@@ -148,6 +148,7 @@ var lacking = []string{
 	": v1 ", ": v2 ", ": on v2 ", "this kernel has no control file", "operation not supported", "scheduler",
 	"memory.move_charge_at_immigrate 3: invalid argument", // gone since Linux 6.13
 	"cpuset.memory_pressure_enabled 1: no such file",      // only in the root
+	"memory.zswap.max 8388608: no such file",              // a kernel without zswap: its root, which would tell, has no limits
 }
 
 // onEither makes a reconciler on the hierarchies of this machine, whichever they

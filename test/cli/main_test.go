@@ -24,6 +24,8 @@ const (
 	guestEnv = "CGROUPARCHD_GUEST"
 	// childEnv makes the test binary a command to be started.
 	childEnv = "CGATEST_CLI_CHILD"
+	// scriptEnv is what the child "nobody" types into a shell.
+	scriptEnv = "CGATEST_CLI_SCRIPT"
 )
 
 var (

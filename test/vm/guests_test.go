@@ -58,6 +58,18 @@ var units = []binary{
 	{pkg: "internal/account", run: "^TestReal", seconds: 120},
 }
 
+// users are those whom the cgroups are for: the Go package, its examples, and the commands at a shell. busybox has not all the tools that the
+// commands' tests take, so that some skip.
+var users = []binary{
+	{pkg: "cgroup", seconds: 300},
+	{pkg: "cgroup/examples/grey", seconds: 120},
+	{pkg: "cgroup/examples/grow", seconds: 120},
+	{pkg: "test/cli", seconds: 600},
+}
+
+// clock is cheap, and the same on all of them.
+var clock = binary{pkg: "internal/clock", seconds: 60}
+
 // processes meets the kernel too, but not its cgroups: once for each kernel is enough.
 var processes = binary{pkg: "internal/pidfiles", seconds: 240}
 
@@ -115,9 +127,9 @@ var guests = []guest{
 		machine: machine{kernel: "kernel-6.1", layout: "v1", modules: disk, memory: 768},
 		// Kernels from 5.16 to 6.4 count no I/O of a v1 cgroup without a throttle rule of its own, whatever is done (docs/operations.md),
 		// so the tests of direct I/O are left to the others.
-		binaries: append(everything(units[:2]), units[2], binary{
+		binaries: slices.Concat(everything(units[:2]), units[2:], users, []binary{{
 			pkg: daemon.pkg, all: true, seconds: daemon.seconds, skip: "^TestDirectIO$",
-		}),
+		}}),
 	},
 	{
 		// This kernel has no v1 memory and no v1 cpuset, although /proc/cgroups lists them; and it counts direct I/O as kernels since 6.5 do.
@@ -126,18 +138,18 @@ var guests = []guest{
 		machine: machine{kernel: "kernel-6.12", layout: "v1", modules: disk, memory: 768},
 		binaries: append(without("^Test(KernelUnlimited|RealOOMKill)$", everything(units)), binary{
 			pkg: daemon.pkg, all: true, seconds: daemon.seconds,
-			run: "^Test(Layout|ComountedTree|RootOfHierarchy|Drift|ForkStorm|BFQWeight|CPUUsage|DirectIO|OnceAndPlan|DeviceRules)$",
+			run: "^Test(Layout|ComountedTree|RootOfHierarchy|Drift|ForkStorm|BFQWeight|CPUUsage|DirectIO|DirectIOWithLimits|OnceAndPlan|DeviceRules)$",
 		}),
 	},
 	{
 		name:     "v2-6.1",
 		machine:  machine{kernel: "kernel-6.1", layout: "v2", modules: disk, memory: 512},
-		binaries: append(slices.Clone(units), processes, daemon),
+		binaries: slices.Concat(units, users, []binary{processes, clock, daemon}),
 	},
 	{
 		name:     "v2-6.12",
 		machine:  machine{kernel: "kernel-6.12", layout: "v2", modules: disk, memory: 512},
-		binaries: append(slices.Clone(units), processes, daemon),
+		binaries: slices.Concat(units, users, []binary{processes, clock, daemon}),
 	},
 }
 

@@ -108,31 +108,57 @@ func (h *host) wantTwoToOne() {
 // cgroup is gone.
 func TestDirectIO(t *testing.T) {
 	need(t, "v1", "v2")
-	disk, err := filepath.Glob("/sys/block/vd*/queue/scheduler")
-	must(t, err)
-	if len(disk) == 0 {
-		t.Skip("this guest has no disk of the test's own")
-	}
-	before, err := os.ReadFile(disk[0])
-	must(t, err)
-	_, old, _ := strings.Cut(string(before), "[")
-	old, _, _ = strings.Cut(old, "]")
+	disk := ownDisk(t)
 	for _, scheduler := range []string{"bfq", "none"} {
 		t.Run(scheduler, func(t *testing.T) {
-			must(t, writeControl(disk[0], scheduler))
-			t.Cleanup(func() { must(t, writeControl(disk[0], old)) })
-			directIOCounted(t)
+			schedule(t, disk, scheduler)
+			directIOCounted(t, "{}")
 		})
 	}
 }
 
-func directIOCounted(t *testing.T) {
+// TestDirectIOWithLimits: what docs/settings.md advises for kernels from 5.16 to 6.4, whose throttle files count nothing else.
+func TestDirectIOWithLimits(t *testing.T) {
+	need(t, "v1")
+	disk := ownDisk(t)
+	schedule(t, disk, "none")
+	number, err := os.ReadFile(filepath.Join(disk, "dev"))
+	must(t, err)
+	directIOCounted(t, fmt.Sprintf(`{"max": {%q: {"rbps": "1T", "wbps": "1T"}}}`, strings.TrimSpace(string(number))))
+}
+
+// ownDisk is the directory in /sys of a disk that only the test uses.
+func ownDisk(t *testing.T) string {
+	t.Helper()
+	disks, err := filepath.Glob("/sys/block/vd*")
+	must(t, err)
+	if len(disks) == 0 {
+		t.Skip("this guest has no disk of the test's own")
+	}
+	return disks[0]
+}
+
+// schedule gives a disk another I/O scheduler until the test ends.
+func schedule(t *testing.T, disk, scheduler string) {
+	t.Helper()
+	file := filepath.Join(disk, "queue", "scheduler")
+	before, err := os.ReadFile(file)
+	must(t, err)
+	_, old, _ := strings.Cut(string(before), "[")
+	old, _, _ = strings.Cut(old, "]")
+	must(t, writeControl(file, scheduler))
+	t.Cleanup(func() { must(t, writeControl(file, old)) })
+}
+
+// directIOCounted: what a process in a cgroup with the conf writes and reads past the page cache is counted.
+func directIOCounted(t *testing.T, conf string) {
+	t.Helper()
 	h := newHost(t, "/cga")
 	start, done, data := filepath.Join(h.dir, "start"), filepath.Join(h.dir, "done"), filepath.Join("/var/tmp", filepath.Base(h.dir))
 	t.Cleanup(func() { _ = os.Remove(data) })
 	p := startWorkload(t, "direct "+start+" "+data+" "+done)
 	h.pidFiles(map[string]int{"inner": p.pid()})
-	h.document(`{"blkio": {"sub_cgroup": {"outer": {"sub_cgroup": {"inner": {"conf": {}}}}, "idle": {"conf": {}}}}}`)
+	h.document(`{"blkio": {"sub_cgroup": {"outer": {"sub_cgroup": {"inner": {"conf": ` + conf + `}}}, "idle": {"conf": {}}}}}`)
 	h.start()
 	h.wantIn("blkio", "outer/inner", p.pid())
 	h.file("start", "")
