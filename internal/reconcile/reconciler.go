@@ -474,7 +474,7 @@ func (r *Reconciler) watch(hierarchy string) func(string) error {
 		}
 		r.unwatched++
 		r.watchErr = err
-		return nil
+		return errUnwatched
 	}
 }
 
