@@ -93,6 +93,9 @@ func (r *Ring) appendSlot(slot int64, begun time.Time, l *layout, words []uint64
 	if r.count == len(r.entries) {
 		r.dropOldest()
 	}
+	if r.count == 0 {
+		r.log.trim(r.log.end) // no slot needs any of it
+	}
 	e := entry{slot: slot, at: begun.Sub(r.epoch), layout: l}
 	r.pack(&e, words)
 	for r.log.bytes() > r.most && r.count > 0 {

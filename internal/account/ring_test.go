@@ -193,3 +193,14 @@ func TestRingBounded(t *testing.T) {
 		t.Errorf("the oldest slot %d: %d", slots[0], s.words[5])
 	}
 }
+
+// TestRingOfOne: a history of one second needs no more memory as time goes on.
+func TestRingOfOne(t *testing.T) {
+	r := NewRing(1)
+	for slot := range int64(3 * chunkBytes) {
+		r.appendSlot(slot, time.Now(), numberLayout, number(uint64(slot)))
+	}
+	if r.log.bytes() > 2*chunkBytes {
+		t.Errorf("%d bytes for one slot", r.log.bytes())
+	}
+}

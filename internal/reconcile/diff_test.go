@@ -343,3 +343,26 @@ func TestShieldOfSharedHierarchy(t *testing.T) {
 		t.Error("a protected cgroup of the mirror is configured there")
 	}
 }
+
+// A cgroup that could not be watched, for a limit, is watched when that is raised.
+func TestWatchedLater(t *testing.T) {
+	s := newScene(t, "cpu", `{"cpu": {"sub_cgroup": {"a": {}}}}`, Options{})
+	s.model.make("a", s.model.now.Add(-time.Hour))
+	full, watched := true, map[string]int{}
+	s.o.watch = func(dir string) error {
+		if full {
+			return errUnwatched
+		}
+		watched[dir]++
+		return nil
+	}
+	for i, want := range []int{0, 1, 1} {
+		if err := s.o.all(s.tree); err != nil {
+			t.Fatal(err)
+		}
+		if watched["a"] != want {
+			t.Errorf("pass %d: watched %d times, want %d", i, watched["a"], want)
+		}
+		full = false
+	}
+}

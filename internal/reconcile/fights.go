@@ -34,17 +34,25 @@ func (f fights) hold(plan Plan, settled bool, now time.Time) (Plan, []Fault) {
 	}
 	var out Plan
 	var faults []Fault
+	made, waiting := map[string]bool{}, map[string]bool{} // directories
 	for _, s := range plan {
+		at := s.Tree.Hierarchy + ":/" + s.Dir
+		if _, above := firstAbove(waiting, s.Tree.Hierarchy, s.Dir); above {
+			continue // nothing can be done in it before it is there
+		}
 		if s.Op != OpMkdir && s.Op != OpWrite {
 			out = append(out, s)
 			continue
 		}
-		x := f[s.Place]
-		switch {
-		case x != nil && now.Before(x.until):
+		// What is written to a cgroup that is made now is part of making it.
+		if x := f[s.Place]; x != nil && now.Before(x.until) && !made[at] {
+			if s.Op == OpMkdir {
+				waiting[at] = true
+			}
 			faults = append(faults, Fault{Place: s.Place, Reason: "somebody else keeps changing it; the next correction waits until " + x.until.Format(time.RFC3339)})
 			continue
 		}
+		made[at] = made[at] || s.Op == OpMkdir
 		out = append(out, s)
 	}
 	return out, faults

@@ -70,8 +70,8 @@ func (o *observer) above(t *Tree) (exists bool, err error) {
 	if len(o.state.Missing) > 0 {
 		nearest = parent(o.state.Missing[0])
 	}
-	if t.Root != "" && o.watch != nil { // for the removal of our root itself
-		if err := o.watch(nearest); err != nil {
+	if t.Root != "" { // for the removal of our root itself
+		if _, err := o.watched(nearest); err != nil {
 			return false, err
 		}
 	}
@@ -166,7 +166,7 @@ func (o *observer) visit(t *Tree, p string, deep bool) error {
 	dir := t.Full(p)
 	delete(o.state.Unreadable, p)
 	old := o.state.Nodes[p]
-	info, err := o.meet(dir, old)
+	info, watched, err := o.meet(dir, old)
 	if err != nil {
 		return o.unlessGone(p, err)
 	}
@@ -176,7 +176,7 @@ func (o *observer) visit(t *Tree, p string, deep bool) error {
 			return o.unlessGone(p, err)
 		}
 	}
-	n := &Node{Inode: info.Inode, Since: info.Changed, Children: children, Watched: o.watch != nil}
+	n := &Node{Inode: info.Inode, Since: info.Changed, Children: children, Watched: watched}
 	if now := o.now(); now.Before(n.Since) {
 		n.Since = now
 	}
@@ -215,29 +215,42 @@ func (o *observer) visit(t *Tree, p string, deep bool) error {
 
 // meet says which directory is at dir, and sees to it that it is watched from
 // before it is read. A watch stays on a directory for as long as that is there.
-func (o *observer) meet(dir string, old *Node) (cgfs.Info, error) {
+func (o *observer) meet(dir string, old *Node) (info cgfs.Info, watched bool, err error) {
 	if old != nil && old.Watched && old.Inode != 0 {
 		if info, err := o.fs.Stat(dir); err != nil || info.Inode == old.Inode {
-			return info, err
+			return info, true, err
 		}
 	}
-	if o.watch != nil {
-		if err := o.watch(dir); err != nil {
-			return cgfs.Info{}, err
-		}
+	if watched, err = o.watched(dir); err != nil {
+		return cgfs.Info{}, false, err
 	}
-	return o.fs.Stat(dir)
+	info, err = o.fs.Stat(dir)
+	return info, watched, err
+}
+
+// errUnwatched is watch's: the kernel takes no further watch now.
+var errUnwatched = errors.New("not watched")
+
+// watched sees to it that a directory is watched, and says whether it is.
+func (o *observer) watched(dir string) (bool, error) {
+	if o.watch == nil {
+		return false, nil
+	}
+	err := o.watch(dir)
+	if errors.Is(err, errUnwatched) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // born notes a cgroup that we have just made: nothing but what a new one has is
 // in it, and what a step writes is read back by that.
 func (o *observer) born(t *Tree, p string) error {
-	n := &Node{Since: o.now(), Values: map[string]Value{}, Watched: o.watch != nil}
-	if o.watch != nil {
-		if err := o.watch(t.Full(p)); err != nil {
-			return o.unlessGone(p, err)
-		}
+	watched, err := o.watched(t.Full(p))
+	if err != nil {
+		return o.unlessGone(p, err)
 	}
+	n := &Node{Since: o.now(), Values: map[string]Value{}, Watched: watched}
 	if t.Controlled {
 		n.Enabled = []string{}
 	}
@@ -415,10 +428,8 @@ func (o *observer) controlOf(dir string) (Control, error) {
 	if slices.Contains(o.state.Missing, dir) {
 		return c, nil
 	}
-	if o.watch != nil {
-		if err := o.watch(dir); err != nil {
-			return c, err
-		}
+	if _, err := o.watched(dir); err != nil {
+		return c, err
 	}
 	text, err := o.fs.Read(dir, ControlFile)
 	if err != nil {

@@ -206,6 +206,15 @@ func TestFights(t *testing.T) {
 	if got, _ := f.hold(plan, true, now); len(got) != 1 {
 		t.Error("a fight is not forgotten")
 	}
+	remade := append(Plan{{Op: OpMkdir, Tree: plan[0].Tree, Dir: "a", Place: "cpu/a"}}, plan...)
+	f = fights{"cpu/a: share": {last: now, until: now.Add(time.Second)}}
+	if got, _ := f.hold(remade, true, now); len(got) != 2 {
+		t.Errorf("a cgroup that is made anew does not get its settings: %v", got)
+	}
+	f = fights{"cpu/a": {last: now, until: now.Add(time.Second)}}
+	if got, faults := f.hold(remade, true, now); len(got) != 0 || len(faults) != 1 {
+		t.Errorf("a cgroup is not made yet, but written to: %v, %v", got, faults)
+	}
 	failing := fights{} // a step that fails is never made, and so is no fight
 	for range 20 {
 		if got, _ := failing.hold(plan, true, now); len(got) != 1 {

@@ -77,6 +77,7 @@ type Reconciler struct {
 	saved       bool    // whether record is on disk
 	kept        []*Tree // the trees that record is of; nil: it may be of others
 	compiled    int     // how often a document was compiled
+	shape       int     // how many documents may have other cgroups than the one before
 	quiet       bool    // the last pass left nothing to be done
 	last        *Snapshot
 	listings    int // of this pass
@@ -286,6 +287,10 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 		}
 	}
 	news := (w.full || r.passes == 0) && r.look()
+	news = news || w.shield != nil // what is protected is left out of the trees
+	if fresh {
+		r.shape++
+	}
 	if fresh || news || w.full && !r.recorded(r.desired.Trees) {
 		r.compile()
 	}
@@ -468,7 +473,7 @@ func (r *Reconciler) watch(hierarchy string) func(string) error {
 		}
 		r.unwatched++
 		r.watchErr = err
-		return nil
+		return errUnwatched
 	}
 }
 

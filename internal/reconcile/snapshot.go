@@ -55,7 +55,7 @@ func (r *Reconciler) snapshot(p Pass) *Snapshot {
 		Faults: slices.Concat(r.faults, r.held), Notes: r.desired.Notes, Cgroups: r.cgroups, Pass: p, Passes: r.passes, Corrections: r.corrections,
 	}
 	var generation strings.Builder
-	fmt.Fprintf(&generation, "%p %p\n", r.doc, r.layout)
+	fmt.Fprintf(&generation, "%d %p\n", r.shape, r.layout)
 	for _, t := range r.desired.Trees {
 		if !slices.Contains(t.Subsystems, "blkio") || r.observers[t.Hierarchy] == nil {
 			continue

@@ -217,7 +217,7 @@ func isTimeout(err error) bool {
 // answer answers one request. An error ends the connection.
 func (c *conn) answer(ctx context.Context, data []byte) error {
 	// What was asked before, word for word, needs not even be parsed.
-	if share := c.server.shares.get(data); share != nil {
+	if share := c.server.asked(data); share != nil {
 		defer share.release()
 		if <-share.done; share.message != nil {
 			return c.send(share)

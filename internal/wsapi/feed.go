@@ -93,7 +93,7 @@ func (c *conn) end(name string) bool {
 
 // follow sends item after item.
 func (c *conn) follow(ctx context.Context, name string, feed *Feed, args json.RawMessage) {
-	key := append([]byte(subscribe+name+"\x00"), args...)
+	key := append([]byte("\x00"+subscribe+name+"\x00"), args...) // as no request begins
 	for item := max(feed.Newest()-1, 0); ; {
 		var err error
 		if item, err = feed.Next(ctx, item); err != nil {

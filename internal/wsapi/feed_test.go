@@ -123,6 +123,12 @@ func TestSubscription(t *testing.T) {
 	send(t, ws, `{"cmd":"value"}`)
 	expect(t, ws, `{"version":7}`)
 
+	// Nobody gets an item by spelling what it is kept under.
+	for _, key := range []string{"subscribe_n\x00", "\x00subscribe_n\x00"} {
+		send(t, ws, key)
+		expect(t, ws, `{"error":"not JSON","code":"bad_request"}`)
+	}
+
 	// Bad arguments leave what there is; good ones replace it, from the newest on.
 	send(t, ws, `{"cmd":"subscribe_n","args":{"bad":1}}`)
 	expect(t, ws, `{"error":"bad","code":"bad_request"}`)

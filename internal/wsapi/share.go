@@ -60,6 +60,15 @@ func (s *shares) get(asked []byte) *shared {
 	return e
 }
 
+// asked is what is shared of a request's replies. What is shared of a feed has a
+// key that no request may spell.
+func (s *Server) asked(data []byte) *shared {
+	if len(data) == 0 || data[0] == 0 {
+		return nil
+	}
+	return s.shares.get(data)
+}
+
 // add is get, but where there is no reply the caller becomes the maker of one:
 // it has to call decide, and release as everybody. nil: there is no room, or
 // epoch is over already.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,6 +41,30 @@ func TestReload(t *testing.T) {
 	h.wantIn("cpu", "a", p.pid(), q.pid())
 	eventually(t, "what is protected no more goes", func() error { return absent(h.dir("cpu", "keep")) })
 	eventually(t, "the key that needs a restart in the log", func() error { return d.logs(`"keys":"redis_expire_time"`) })
+}
+
+// TestReloadProtection: a configured cgroup that gets protection at SIGHUP is left alone and a host fault; one that loses it is configured again, with who is in it.
+func TestReloadProtection(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.unhurried()
+	h.document(`{"cpu": {"sub_cgroup": {"a": {"conf": {"share": 300}}, "b": {"conf": {"share": 200}}}}}`)
+	d := h.startReady()
+	h.set("protected_cgroup", []string{"a"})
+	h.config()
+	d.signal(syscall.SIGHUP)
+	eventually(t, "the fault", func() error { return d.says("named by protected_cgroup") })
+	h.write("cpu", "a", "cpu.shares", "777")
+	h.write("cpu", "b", "cpu.shares", "777")
+	h.wantShares("a 777", "b 200")
+	p := sleeper(t)
+	h.write("cpu", "a", "cgroup.procs", strconv.Itoa(p.pid()))
+
+	h.set("protected_cgroup", []string{})
+	h.config()
+	d.signal(syscall.SIGHUP)
+	h.wantShares("a 300", "b 200")
+	h.wantIn("cpu", "a", p.pid())
 }
 
 func absent(dir string) error {
