@@ -68,6 +68,9 @@ What is not there is no fault.`,
 				if o.To, err = h.host.Node(to); err != nil {
 					return err
 				}
+				if !*force && h.protected(o.To) {
+					return h.refuse(o.To, false)
+				}
 			}
 			ctx, cancel := within(cmd, commandPatience)
 			defer cancel()
