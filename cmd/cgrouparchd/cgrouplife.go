@@ -58,7 +58,7 @@ What is not there is no fault.`,
 				removed, err := n.DeleteEmpty()
 				return errors.Join(err, aligned(a.stdout, func(row func(...any)) {
 					for _, r := range removed {
-						row(r)
+						row(printable(r.String())) // a user may have named it
 					}
 				}))
 			}
