@@ -220,7 +220,7 @@ func TestKillSelf(t *testing.T) {
 		t.Skip("where this process is on v2, others may depend on") // moving the test is harmless in a v1 freezer only
 	}
 	n := create(t, host, "freezer:/a")
-	rescue := exec.Command("sh", "-c", `sleep 5; echo THAWED >"$0"/freezer.state`, n.Dir()) // should Freeze not refuse
+	rescue := exec.Command("sh", "-c", `sleep 5; while echo THAWED >"$0"/freezer.state; do sleep 0.01; done`, n.Dir()) // should Freeze not refuse
 	if err := rescue.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,9 @@ func TestKillSelf(t *testing.T) {
 	if err := n.Kill(t.Context()); !isKind(err, ErrBusy) {
 		t.Errorf("kill: %v", err)
 	}
-	if err := n.Freeze(t.Context()); !isKind(err, ErrBusy) {
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+	defer cancel()
+	if err := n.Freeze(ctx); !isKind(err, ErrBusy) {
 		t.Errorf("freeze: %v", err)
 	}
 }
