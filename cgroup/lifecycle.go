@@ -185,12 +185,15 @@ func deleteIn(ctx context.Context, h *cgfs.Hierarchy, dir, to string) error {
 		if err == nil {
 			err = h.Rmdir(dir)
 		}
-		if vanished(err) { // the cgroup, or the one to move to
-			if _, gone := h.Stat(dir); vanished(gone) {
-				return nil
+		if !vanished(err) {
+			return err
+		}
+		if _, missing := h.Stat(to); vanished(missing) { // what has vanished may be this
+			if _, gone := h.Stat(dir); gone == nil {
+				return missing
 			}
 		}
-		return err
+		return nil
 	})
 }
 
