@@ -13,7 +13,8 @@ import (
 )
 
 // Freeze makes all processes of the cgroup, and of those below it, stand still,
-// and returns once they do. On v1 the node needs the freezer controller.
+// and returns once they do. On v1 the node needs the freezer controller. A cgroup
+// that this process is in is refused: it could not thaw itself.
 func (n *Node) Freeze(ctx context.Context) error { return n.freeze(ctx, true) }
 
 // Thaw lets the processes go on.
@@ -49,6 +50,11 @@ func (n *Node) freeze(ctx context.Context, yes bool) error {
 	h, err := n.freezer()
 	if err != nil {
 		return err
+	}
+	if yes {
+		if inside, err := contains(h, n.dir(), "self"); err != nil || inside {
+			return errors.Join(err, faultf(ErrBusy, "freeze %s: this process is in it", h.Display(n.dir())))
+		}
 	}
 	if err := writeFreezer(h, n.dir(), yes); err != nil {
 		return err
@@ -147,7 +153,8 @@ func (n *Node) killIn(h *cgfs.Hierarchy) (alive bool, err error) {
 			return false, err
 		}
 		pids, err := h.Procs(node.dir(), nil)
-		if err != nil && !vanished(err) {
+		threaded := errors.Is(err, ErrNotSupported) && node.path != n.path // its processes are listed above it
+		if err != nil && !vanished(err) && !threaded {
 			return false, err
 		}
 		for _, pid := range pids {

@@ -130,7 +130,8 @@ func enableIn(h *cgfs.Hierarchy, dir, controller string) error {
 // its parent, and refuses to remove what has cgroups below.
 type DeleteOptions struct {
 	// To takes the processes; nil: the parent. An inner cgroup of v2 takes none;
-	// then it is the nearest cgroup above that does.
+	// then it is the nearest cgroup above that does. Threads of a threaded cgroup of
+	// v2 go to the parent, since they cannot leave their process.
 	To *Node
 	// Recursive: with all cgroups below.
 	Recursive bool
@@ -180,19 +181,63 @@ func deleteIn(ctx context.Context, h *cgfs.Hierarchy, dir, to string) error {
 		}
 	}
 	return retry(ctx, func() error {
-		pids, err := h.Procs(dir, nil)
-		pids = slices.DeleteFunc(pids, func(pid int) bool { return isVisiting(h, dir, pid) })
-		if err == nil && len(pids) > 0 {
-			err = moveUp(h, to, pids)
-		}
+		err := moveOut(h, dir, to)
 		if err == nil {
 			err = h.Rmdir(dir)
 		}
-		if vanished(err) {
-			return nil
+		if !vanished(err) {
+			return err
 		}
-		return err
+		if _, missing := h.Stat(to); vanished(missing) { // what has vanished may be this
+			if _, gone := h.Stat(dir); gone == nil {
+				return missing
+			}
+		}
+		return nil
 	})
+}
+
+// moveOut moves what is in dir to another cgroup: processes, but of those that have
+// threads elsewhere as well only the threads that are here.
+func moveOut(h *cgfs.Hierarchy, dir, to string) error {
+	pids, err := h.Procs(dir, nil)
+	if h.Version() == 2 && errors.Is(err, ErrNotSupported) { // threaded: cgroup-v2.rst, "Threads"
+		tids, err := h.Tasks(dir, nil)
+		return errors.Join(err, moveThreads(h, parent(dir), tids))
+	}
+	if err != nil {
+		return err
+	}
+	var whole, threads []int
+	for _, pid := range pids {
+		if isVisiting(h, dir, pid) {
+			continue
+		}
+		if h.Version() == 1 {
+			in, all, err := h.ThreadsIn(dir, pid)
+			if err != nil && !errors.Is(err, ErrGone) {
+				return err
+			}
+			if !all {
+				threads = append(threads, in...)
+				continue
+			}
+		}
+		whole = append(whole, pid)
+	}
+	if err := moveThreads(h, to, threads); err != nil || len(whole) == 0 {
+		return err
+	}
+	return moveUp(h, to, whole)
+}
+
+func moveThreads(h *cgfs.Hierarchy, to string, tids []int) error {
+	for _, tid := range tids {
+		if err := h.MoveThread(to, tid); err != nil && !errors.Is(err, ErrGone) {
+			return err
+		}
+	}
+	return nil
 }
 
 // retry calls f until it answers something else than ErrBusy.

@@ -220,6 +220,11 @@ func TestKillSelf(t *testing.T) {
 		t.Skip("where this process is on v2, others may depend on") // moving the test is harmless in a v1 freezer only
 	}
 	n := create(t, host, "freezer:/a")
+	rescue := exec.Command("sh", "-c", `sleep 5; while echo THAWED >"$0"/freezer.state; do sleep 0.01; done`, n.Dir()) // should Freeze not refuse
+	if err := rescue.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rescue.Process.Kill(); _ = rescue.Wait() }()
 	if err := n.Add(os.Getpid()); err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +238,12 @@ func TestKillSelf(t *testing.T) {
 		}
 	}()
 	if err := n.Kill(t.Context()); !isKind(err, ErrBusy) {
-		t.Errorf("%v", err)
+		t.Errorf("kill: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+	defer cancel()
+	if err := n.Freeze(ctx); !isKind(err, ErrBusy) {
+		t.Errorf("freeze: %v", err)
 	}
 }
 

@@ -37,8 +37,8 @@ func (n *Node) AllProcs() ([]int, error) {
 			return nil, err
 		}
 		own, err := node.Procs()
-		if vanished(err) && node.path != n.path {
-			continue
+		if (vanished(err) || errors.Is(err, ErrNotSupported)) && node.path != n.path {
+			continue // a threaded cgroup of v2 has threads of processes that are listed above it
 		}
 		if err != nil {
 			return nil, err
@@ -85,7 +85,12 @@ func (n *Node) others(h *cgfs.Hierarchy, pids []int) ([]int, error) {
 		if pid < 1 {
 			return nil, faultf(ErrInvalid, "%d: not a process", pid)
 		}
-		if !slices.Contains(in, pid) {
+		there := slices.Contains(in, pid)
+		if there && h.Version() == 1 {
+			_, all, err := h.ThreadsIn(n.dir(), pid)
+			there = all && err == nil // else it has threads elsewhere as well
+		}
+		if !there {
 			out = append(out, pid)
 		}
 	}

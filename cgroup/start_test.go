@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 )
@@ -17,6 +18,9 @@ import (
 func child() {
 	text, _ := os.ReadFile("/proc/self/cgroup")
 	fmt.Print(string(text))
+	if os.Getenv(childEnv) == childStays {
+		time.Sleep(time.Hour)
+	}
 }
 
 // born starts this test binary in a cgroup and returns what it says.

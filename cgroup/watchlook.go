@@ -151,7 +151,7 @@ func (w *watch) members(at place) {
 	w.left(at, without(k.pids, pids))
 	joined := without(pids, k.pids)
 	for _, pid := range joined {
-		if before, seen := w.at[member{at.h, pid}]; seen {
+		if before, seen := w.at[member{at.h, pid}]; seen && !stillIn(before, pid) {
 			w.known[before].pids = without(w.known[before].pids, []int{pid})
 			w.left(before, []int{pid})
 		}
@@ -174,10 +174,22 @@ func without(a, b []int) []int {
 	return out
 }
 
+// stillIn says whether a process that has come elsewhere is in a cgroup as well:
+// on v1 its threads may be spread.
+func stillIn(at place, pid int) bool {
+	if at.h.Version() != 1 {
+		return false
+	}
+	pids, err := at.h.Procs(at.dir, nil)
+	return err == nil && slices.Contains(pids, pid)
+}
+
 // left reports who is no longer in a cgroup.
 func (w *watch) left(at place, pids []int) {
 	for _, pid := range pids {
-		delete(w.at, member{at.h, pid})
+		if who := (member{at.h, pid}); w.at[who] == at {
+			delete(w.at, who)
+		}
 	}
 	if len(pids) > 0 {
 		w.event(Event{Kind: EventLeft, PIDs: pids}, at)

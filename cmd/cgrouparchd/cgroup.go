@@ -136,7 +136,23 @@ func (h *hands) protected(n *cgroup.Node) bool {
 	if rest, ok := strings.CutPrefix(p, h.root+"/"); ok && h.root != "" {
 		p = rest
 	}
-	return h.shield.Kept(n.Controllers(), p)
+	return h.shield.Kept(h.namesOf(n), p)
+}
+
+// namesOf are the controllers that a change of n is about: all of its hierarchies,
+// not only those that it is named with.
+func (h *hands) namesOf(n *cgroup.Node) []string {
+	mounts := map[string]bool{}
+	for _, one := range n.Split() {
+		mounts[one.Dir()] = true
+	}
+	names := n.Controllers()
+	for _, c := range h.host.Controllers() {
+		if other, err := h.host.Node(c + ":" + n.Path()); err == nil && mounts[other.Dir()] {
+			names = append(names, c)
+		}
+	}
+	return names
 }
 
 // forceFlag is for every command that changes something.

@@ -58,7 +58,7 @@ What is not there is no fault.`,
 				removed, err := n.DeleteEmpty()
 				return errors.Join(err, aligned(a.stdout, func(row func(...any)) {
 					for _, r := range removed {
-						row(r)
+						row(printable(r.String())) // a user may have named it
 					}
 				}))
 			}
@@ -67,6 +67,9 @@ What is not there is no fault.`,
 				var err error
 				if o.To, err = h.host.Node(to); err != nil {
 					return err
+				}
+				if !*force && h.protected(o.To) {
+					return h.refuse(o.To, false)
 				}
 			}
 			ctx, cancel := within(cmd, commandPatience)

@@ -7,12 +7,14 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cgrouparch/cgrouparch/cgroup"
+	"github.com/cgrouparch/cgrouparch/internal/reconcile"
 	"github.com/cgrouparch/cgrouparch/internal/zkconf"
 )
 
@@ -75,7 +77,7 @@ func (a *app) homes(ctx context.Context, name string) (*cgroup.Host, []*cgroup.N
 	} else {
 		err = a.withDocument(ctx, func(doc *zkconf.Document, home func(subsystem, path string) (string, bool)) error {
 			places, err := lookUp(doc, name, home)
-			for _, p := range places {
+			for _, p := range strongestLast(places) {
 				names = append(names, p.subsystem+":/"+p.dir)
 			}
 			return err
@@ -96,6 +98,22 @@ func (a *app) homes(ctx context.Context, name string) (*cgroup.Host, []*cgroup.N
 	return h.host, nodes, nil
 }
 
+// strongestLast orders the places of a process so that, where two are in one
+// hierarchy, the last one is where its placement puts it as well.
+func strongestLast(places []configured) []configured {
+	at := map[string]configured{}
+	var subsystems []string
+	for _, p := range places {
+		at[p.subsystem] = p
+		subsystems = append(subsystems, p.subsystem)
+	}
+	out := make([]configured, 0, len(places))
+	for _, s := range slices.Backward(reconcile.Precedence(subsystems)) {
+		out = append(out, at[s])
+	}
+	return out
+}
+
 // become runs the command in the cgroups, with this process's streams, other
 // descriptors and terminal. It returns only when it could not, or when the command
 // has ended.
@@ -104,7 +122,7 @@ func become(nodes []*cgroup.Node, file string, argv []string) error {
 	for _, n := range nodes {
 		for _, one := range n.Split() {
 			if one.Version() == 2 {
-				unified = one // the only one there is: a process has one place in it
+				unified = one // a process has one place in it: the last, see strongestLast
 				continue
 			}
 			if err := one.Add(os.Getpid()); err != nil {

@@ -147,6 +147,7 @@ func TestProtected(t *testing.T) {
 		{"add", cg + "/mine", "1"}, {"remove", cg + "/mine", "1"}, {"freeze", cg + "/mine"}, {"thaw", cg + "/mine"}, {"kill", cg + "/mine"},
 		{"delegate", "nobody", cg + "/mine"}, {"kill", cg + "/a"}, {"delete", "-r", cg + "/a"}, {"delete", "--empty", cg}, {"kill", cg + "/b"},
 		{"set", cg + "/b/docker/x", "shares=100"}, {"create", "cpu:/system.slice/x"},
+		{"delete", "--to", cg + "/mine", cg + "/a"},
 	} {
 		refused(t, 1, "protected", with(args...)...)
 	}
