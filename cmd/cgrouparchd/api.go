@@ -9,11 +9,12 @@ import (
 
 // commands are the websocket's requests.
 func (d *daemon) commands() map[string]wsapi.Command {
+	turn := make(chan struct{}, 1)
 	return map[string]wsapi.Command{
 		"show_account":  d.slots.showAccount,
 		"get_conf":      d.control.getConf,
-		"get_process":   wsapi.JSON(d.getProcess),
-		"get_processes": wsapi.JSON(d.getProcesses),
+		"get_process":   inTurn(turn, d.getProcess),
+		"get_processes": inTurn(turn, d.getProcesses),
 		"get_status":    wsapi.JSON(func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }),
 	}
 }

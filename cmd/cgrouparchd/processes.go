@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 	"github.com/cgrouparch/cgrouparch/internal/pidfiles"
@@ -49,6 +50,26 @@ func arguments(cmd string, args json.RawMessage, into any) error {
 		return badRequest("%s: args: %v", cmd, err)
 	}
 	return nil
+}
+
+// lookTime is how long a question about processes waits for its turn.
+const lookTime = 5 * time.Second
+
+// inTurn makes a command that looks at processes wait until no other of them looks: each reads /proc, and get_process
+// every pid file as well, which costs a descriptor each and holds up the passes that read them. However many clients
+// ask, the host pays for one at a time.
+func inTurn(turn chan struct{}, f func(context.Context, json.RawMessage) (any, error)) wsapi.Command {
+	return wsapi.JSON(func(ctx context.Context, raw json.RawMessage) (any, error) {
+		ctx, cancel := context.WithTimeout(ctx, lookTime)
+		defer cancel()
+		select {
+		case turn <- struct{}{}:
+		case <-ctx.Done():
+			return nil, &wsapi.Error{Code: wsapi.CodeBusy, Message: "too many ask about processes, try again later"}
+		}
+		defer func() { <-turn }()
+		return f(ctx, raw)
+	})
 }
 
 // getProcesses lists the processes in a configured cgroup and below it.
@@ -187,6 +208,10 @@ func (d *daemon) getProcess(_ context.Context, raw json.RawMessage) (any, error)
 	procs, err := scanner.Scan()
 	if err != nil {
 		return nil, err
+	}
+	// /proc/N is there for a thread too, but not listed: it has no place of its own, and no pid file can name it.
+	if !slices.ContainsFunc(procs, func(p pidfiles.Proc) bool { return p.PID == args.PID }) {
+		return nil, badRequest("get_process: there is no process %d, it may be the number of a thread", args.PID)
 	}
 	where, err := cgfs.Where(strconv.Itoa(args.PID))
 	if err != nil {

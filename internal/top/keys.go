@@ -31,6 +31,9 @@ func init() { // in a function, for the help screen's key is among them
 		{[]string{"pgup"}, "a page up", nil, func(m *Model) []Request { m.move(-m.height()); return nil }},
 		{[]string{"pgdown"}, "a page down", nil, func(m *Model) []Request { m.move(m.height()); return nil }},
 		{[]string{"enter"}, "processes in the cgroup", usage, func(m *Model) []Request {
+			if lines := m.lines(); len(lines) > 0 {
+				m.cursor = lines[selected(lines, m.cursor)].Path // what is marked, where the filter hides the chosen one
+			}
 			m.processes, m.earlier, m.asked, m.before = processList{}, nil, time.Time{}, time.Time{}
 			m.show(processScreen)
 			return []Request{m.askProcesses()}

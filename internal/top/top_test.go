@@ -184,6 +184,15 @@ func TestTenQuestions(t *testing.T) {
 			t.Errorf("the busiest comes first, its name cannot reach the terminal:\n%s", screenOf(m))
 		}
 	})
+	t.Run("processes of what is marked", func(t *testing.T) {
+		m := shown(t)
+		press(m, "down", "/") // on /web, which the filter takes away
+		typeText(m, "batch")
+		press(m, "enter")
+		if requests := press(m, "enter"); len(requests) != 1 || requests[0].Args["cgroup"] != "" || !strings.Contains(screenOf(m), "PROCESSES in / ") {
+			t.Errorf("asked %v, marked is our root:\n%s", requests, screenOf(m))
+		}
+	})
 	t.Run("why", func(t *testing.T) {
 		m := shown(t)
 		press(m, "w")

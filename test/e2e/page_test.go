@@ -137,5 +137,8 @@ func TestPageHosts(t *testing.T) {
 	d := h.startReady()
 	says, _ := otherHost(t, zk.Addr(), "absent")
 	says(fleet.Agent{Seen: 0, InForce: -1})
-	h.browser("hosts.mjs", d, nil)
+	h.browser("hosts.mjs", d, map[string]func(){"anew": func() {
+		client.Delete(node)
+		client.Create(node, `{"cpu": {"sub_cgroup": {"made_anew": {}}}}`, identity)
+	}})
 }

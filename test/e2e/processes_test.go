@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -99,6 +100,16 @@ func TestProcesses(t *testing.T) {
 	why(loose.pid(), "", true, "no pid file names it")
 	why(unsafe.pid(), "", true, "c.pid", "refused")
 	why(1, "", true, "never moved")
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", d.pid()))
+	if err != nil || len(threads) < 2 {
+		t.Fatalf("the daemon has the threads %v, %v", threads, err)
+	}
+	for _, thread := range threads {
+		tid, _ := strconv.Atoi(thread.Name())
+		if p := d.process(tid); tid != d.pid() && p.Error == "" {
+			t.Errorf("of the thread %d: %+v", tid, p)
+		}
+	}
 	if p := d.process(1 << 22); p.Error == "" {
 		t.Errorf("of no process: %+v", p)
 	}

@@ -1,5 +1,5 @@
 // Which hosts lag behind, and why: one key.
-import { open, until, done, url, shots } from './lib.mjs';
+import { open, until, done, request, url, shots } from './lib.mjs';
 const b = await open();
 const p = await b.page();
 await p.goto(url + '/');
@@ -11,5 +11,11 @@ await until('the one that lags, first', async () => {
   return rows.length === 2 && rows[0].startsWith('absent') && (await p.locator('#hosts-list tr.bad').count()) === 1;
 });
 await p.screenshot({ path: shots + '/hosts.png' });
+
+// The node made anew counts from 0 again: version 0 is another document now.
+await p.keyboard.press('3');
+await until('the document', async () => /sub_cgroup/.test(await p.textContent('#document')));
+await request('anew');
+await until('the other document', async () => /made_anew/.test(await p.textContent('#document')) && /^version 0$/.test(await p.textContent('#version')));
 await b.close();
 done('hosts');

@@ -476,6 +476,9 @@ function showStatus(s) {
   status = s;
   if (s.events) {
     events = s.events.map((e) => ({ ...e, at: Date.parse(e.time) / 1000 }));
+    // The same version may be of another text, where the node was made anew.
+    const since = events.findLast((e) => e.kind === 'version')?.time;
+    if (since !== documentSince) { documentSince = since; documentVersion = null; diffKey = ''; }
     if (plot) plot.redraw(false);
     showMarks();
     if (tab === 'events') showEvents();
@@ -554,7 +557,7 @@ function showFaultsNow() {
 
 // ---- configuration
 
-let documentVersion = null, diffKey = '';
+let documentVersion = null, documentSince, diffKey = '';
 
 function versions() {
   const seen = events.filter((e) => e.kind === 'version').map((e) => ({ version: e.version, time: e.time }));

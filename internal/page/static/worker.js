@@ -346,7 +346,10 @@ async function refresh() {
   try {
     const s = await ask('get_status');
     processes = countProcesses(s.members || {});
-    const version = s.version.in_force;
+    const version = s.version.in_force, since = inForceSince(s.events || []);
+    // A version is an identity only as long as the node is not made anew.
+    if (since !== seenInForce) documents.clear();
+    seenInForce = since;
     if (version >= 0 && !documents.has(version)) await documentOf(version);
     const events = s.events || [], last = events[events.length - 1];
     const mark = events.length + ' ' + (last ? last.time + last.text : '');
@@ -360,6 +363,9 @@ async function refresh() {
   clearTimeout(statusTimer);
   if (!hidden) statusTimer = setTimeout(refresh, STATUS_EVERY);
 }
+
+const inForceSince = (events) => events.findLast((e) => e.kind === 'version')?.time;
+let seenInForce;
 
 // countProcesses adds up who is in and below each cgroup, in the subsystem that
 // knows most of them.
