@@ -173,9 +173,9 @@ func (s *session) await(ctx context.Context, limit time.Duration, report func(er
 		case <-changed:
 		case <-ctx.Done():
 			if dialErr != nil {
-				return fmt.Errorf("%w: %w", ctx.Err(), dialErr)
+				return fmt.Errorf("%w: %w", context.Cause(ctx), dialErr)
 			}
-			return ctx.Err()
+			return context.Cause(ctx) // within's says what was waited for
 		case <-timer.C:
 			if dialErr != nil {
 				return fmt.Errorf("%w for %v: %w", errNoSession, limit, dialErr)
@@ -233,7 +233,7 @@ func call[T any](ctx context.Context, limit time.Duration, f func() (T, error)) 
 	case r := <-done:
 		return r.value, r.err
 	case <-ctx.Done():
-		return zero, ctx.Err()
+		return zero, context.Cause(ctx)
 	case <-timer.C:
 		return zero, fmt.Errorf("%w: no answer for %v", errNoSession, limit)
 	}
