@@ -71,9 +71,6 @@ var users = []binary{
 // commandsIfFull is the last of users, which takes longest, where another guest of the same layout has run it.
 var commandsIfFull = binary{pkg: "test/cli", full: true, seconds: 600}
 
-// clock is cheap, and the same on all of them.
-var clock = binary{pkg: "internal/clock", seconds: 60}
-
 // processes meets the kernel too, but not its cgroups: once for each kernel is enough.
 var processes = binary{pkg: "internal/pidfiles", seconds: 240}
 
@@ -148,12 +145,12 @@ var guests = []guest{
 	{
 		name:     "v2-6.1",
 		machine:  machine{kernel: "kernel-6.1", layout: "v2", modules: disk, memory: 512},
-		binaries: slices.Concat(units, users[:3], []binary{commandsIfFull, processes, clock, daemon}),
+		binaries: slices.Concat(units, users[:3], []binary{commandsIfFull, processes, daemon}),
 	},
 	{
 		name:     "v2-6.12",
 		machine:  machine{kernel: "kernel-6.12", layout: "v2", modules: disk, memory: 512},
-		binaries: slices.Concat(units, users, []binary{processes, clock, daemon}),
+		binaries: slices.Concat(units, users, []binary{processes, daemon}),
 	},
 }
 
