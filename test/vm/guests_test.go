@@ -30,6 +30,7 @@ type binary struct {
 	run     string // -test.run; empty: everything
 	skip    string // -test.skip
 	all     bool   // a test that skips is a fault
+	full    bool   // only at level "full"
 	reboot  bool   // restart the guest afterwards (see job.Job)
 	seconds int    // generous: emulation is ten times slower, and the machine may be busy
 }
@@ -67,8 +68,8 @@ var users = []binary{
 	{pkg: "test/cli", seconds: 600},
 }
 
-// clock is cheap, and the same on all of them.
-var clock = binary{pkg: "internal/clock", seconds: 60}
+// commandsIfFull is the last of users, which takes longest, where another guest of the same layout has run it.
+var commandsIfFull = binary{pkg: "test/cli", full: true, seconds: 600}
 
 // processes meets the kernel too, but not its cgroups: once for each kernel is enough.
 var processes = binary{pkg: "internal/pidfiles", seconds: 240}
@@ -144,12 +145,12 @@ var guests = []guest{
 	{
 		name:     "v2-6.1",
 		machine:  machine{kernel: "kernel-6.1", layout: "v2", modules: disk, memory: 512},
-		binaries: slices.Concat(units, users, []binary{processes, clock, daemon}),
+		binaries: slices.Concat(units, users[:3], []binary{commandsIfFull, processes, daemon}),
 	},
 	{
 		name:     "v2-6.12",
 		machine:  machine{kernel: "kernel-6.12", layout: "v2", modules: disk, memory: 512},
-		binaries: slices.Concat(units, users, []binary{processes, clock, daemon}),
+		binaries: slices.Concat(units, users, []binary{processes, daemon}),
 	},
 }
 
@@ -217,6 +218,9 @@ func (g guest) test(t *testing.T, b *builder) {
 	m := g.machine
 	m.files = map[string]string{}
 	for _, bin := range g.binaries {
+		if bin.full && os.Getenv(levelEnv) != "full" {
+			continue
+		}
 		if j := g.testJob(t, b, bin, m.files); wanted(t, j.Name) {
 			m.jobs = append(m.jobs, j)
 		}
