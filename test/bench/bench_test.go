@@ -128,13 +128,18 @@ const patience = 2 * time.Minute
 // eventually waits until ok returns nil.
 func (b *bench) eventually(what string, ok func() error) {
 	b.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	b.within(patience, what, ok)
+}
+
+func (b *bench) within(limit time.Duration, what string, ok func() error) {
+	b.t.Helper()
+	for deadline := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
 		err := ok()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			b.t.Fatalf("%s: not within %v: %v", what, patience, err)
+			b.t.Fatalf("%s: not within %v: %v", what, limit, err)
 		}
 	}
 }

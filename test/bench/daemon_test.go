@@ -150,7 +150,7 @@ func (d *daemon) status() status {
 func (d *daemon) sampled(slots int) status {
 	d.t.Helper()
 	var s status
-	d.b.eventually("slots", func() error {
+	d.b.within(patience+time.Duration(2*slots)*time.Second, "slots", func() error {
 		if s = d.status(); s.Sampler.Slots < uint64(slots) {
 			time.Sleep(200 * time.Millisecond)
 			return fmt.Errorf("%d of %d", s.Sampler.Slots, slots)

@@ -51,8 +51,12 @@ func (b *bench) startAs(role string, argv ...string) (*process, []string) {
 	p.out = bufio.NewScanner(out)
 	p.out.Buffer(nil, 1<<20)
 	b.must(p.cmd.Start())
-	// None of them has anything to put in order; their children end with them.
+	// Most end with their standard input, and none has anything to put in order but a profile; their children end with them.
 	p.end = sync.OnceFunc(func() {
+		p.in.Close()
+		if os.Getenv(profileEnv) != "" {
+			time.Sleep(time.Second)
+		}
 		p.cmd.Process.Kill()
 		p.cmd.Wait()
 	})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"strings"
 	"time"
 
@@ -17,6 +18,9 @@ import (
 	"github.com/cgrouparch/cgrouparch/internal/reconcile"
 	"github.com/cgrouparch/cgrouparch/internal/zkconf"
 )
+
+// profileEnv names a file for the CPU profile of each reconciler, to which its pid is added.
+const profileEnv = "CGROUPARCHD_BENCH_PROFILE"
 
 // reconcilerOptions are the arguments of reconcilerRole, as JSON.
 type reconcilerOptions struct {
@@ -55,6 +59,17 @@ func reconcilerRole(args []string) error {
 		<-started
 	}
 	go func() { fail(r.Run(ctx)) }()
+	if file := os.Getenv(profileEnv); file != "" {
+		out, err := os.Create(fmt.Sprintf("%s.%d", file, os.Getpid()))
+		if err != nil {
+			return err
+		}
+		defer out.Close()
+		if err := pprof.StartCPUProfile(out); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	fmt.Println("ready")
 	in := bufio.NewScanner(os.Stdin)
 	for version := int32(0); in.Scan(); version++ {
@@ -90,8 +105,11 @@ func reconcilerRole(args []string) error {
 	return nil
 }
 
-// fail ends a role whose part has ended: neither should.
+// fail ends a role whose part has failed.
 func fail(err error) {
+	if err == nil {
+		return
+	}
 	fmt.Fprintln(os.Stderr, "ended:", err)
 	os.Exit(1)
 }
@@ -152,13 +170,16 @@ func (b *bench) buildRow(name string, paths []string) {
 	both := b.file(fmt.Sprintf("mirrored%d", b.roots), document(paths, someShare, "cpu"))
 	none := b.file("nothing", `{"cpu":{},"cpuacct":{}}`)
 	empty := b.file("empty", `{"cpu":{}}`)
-	var bare, marked, ours, mirrored, watched []time.Duration
+	var bare, marked, ours, mirrored, watched, bareRemoved, removed []time.Duration
 	cycle := func(p *process, full, nothing string) time.Duration {
 		w := p.ask("document %s", full)
 		if w.count < len(paths) {
 			b.t.Fatalf("made %d of %d", w.count, len(paths))
 		}
-		p.ask("document %s", nothing)
+		gone := p.ask("document %s", nothing)
+		if p == plain {
+			removed = append(removed, gone.cpu)
+		}
 		return w.cpu
 	}
 	plain.ask("document %s", none)
@@ -166,7 +187,7 @@ func (b *bench) buildRow(name string, paths []string) {
 	watch.ask("document %s", none)
 	for range max(2, b.rounds/5) {
 		bare = append(bare, floor.ask("build 100").cpu)
-		floor.ask("remove")
+		bareRemoved = append(bareRemoved, floor.ask("remove").cpu)
 		ours = append(ours, cycle(plain, one, none))
 		marked = append(marked, floor.ask("mark 100").cpu)
 		floor.ask("remove")
@@ -180,6 +201,9 @@ func (b *bench) buildRow(name string, paths []string) {
 		floor: float64(median(marked)) / 1e6, ours: float64(median(ours)) / 1e6, goal: 1.3,
 		note: fmt.Sprintf("from the document's text; C without mark %s, with %s; ours less the mark %.2f of the former; with mirror %s, with watches %s",
 			ms(median(bare)), ms(median(marked)), float64(median(ours)-mark)/float64(median(bare)), ms(median(mirrored)), ms(median(watched))),
+	})
+	b.report(result{
+		measure: "- removed again", unit: "ms", against: "C rmdir", floor: float64(median(bareRemoved)) / 1e6, ours: float64(median(removed)) / 1e6, no: true,
 	})
 }
 
