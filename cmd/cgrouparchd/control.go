@@ -137,11 +137,16 @@ func (c *control) accept(doc *zkconf.Document, from string) bool {
 	c.keep(old, doc)
 	fresh := old == nil || old.Version != doc.Version || c.from != from
 	c.inForce, c.from = doc, from
-	if old != nil && bytes.Equal(old.Raw, doc.Raw) {
+	same := old != nil && bytes.Equal(old.Raw, doc.Raw)
+	if !same {
+		c.apply(doc) // under the lock, so that two documents cannot overtake each other; first, because somebody waits for it
+	}
+	if !same || old.Version != doc.Version {
+		c.log.Info("configuration in force", zap.Int32("version", doc.Version), zap.String("from", from), zap.Int("bytes", len(doc.Raw)))
+	}
+	if same {
 		return fresh
 	}
-	c.apply(doc) // under the lock, so that two documents cannot overtake each other; first, because somebody waits for it
-	c.log.Info("configuration in force", zap.Int32("version", doc.Version), zap.String("from", from), zap.Int("bytes", len(doc.Raw)))
 	for _, w := range warnings(doc) {
 		c.log.Warn("value changed as the kernel would", zap.String("value", w))
 	}
@@ -210,7 +215,7 @@ const (
 
 // keep remembers a document that another one replaces. The lock is held.
 func (c *control) keep(old, doc *zkconf.Document) {
-	if old == nil || bytes.Equal(old.Raw, doc.Raw) {
+	if old == nil || old.Version == doc.Version && bytes.Equal(old.Raw, doc.Raw) {
 		return
 	}
 	c.past = append(c.past, old)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/cgrouparch/cgrouparch/internal/wsapi"
 	"github.com/cgrouparch/cgrouparch/internal/zkconf"
@@ -66,4 +67,27 @@ func TestGetConf(t *testing.T) {
 	put(101, 10)
 	put(4, 0)
 	want(`{"version":101}`, `{"version":101,"value":{"cpu":{"sub_cgroup":{"v101":{}}}          }}`)
+}
+
+// TestSameText: a new version with the same text applies nothing, but is in force from now on, and the one before it is
+// kept.
+func TestSameText(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	applied := 0
+	c := newControl(zap.New(core), t.TempDir(), nil, func(*zkconf.Document) { applied++ })
+	for _, version := range []int32{4, 5, 5} {
+		doc, err := zkconf.Decode([]byte(`{"cpu":{}}`), version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.accept(doc, fromSource)
+	}
+	if got := logs.FilterMessage("configuration in force").Len(); applied != 1 || got != 2 {
+		t.Errorf("applied %d times, logged %d times; want 1 and 2", applied, got)
+	}
+	for _, version := range []string{"4", "5"} {
+		if got, want := askConf(t, c, `{"version":`+version+`}`), `{"version":`+version+`,"value":{"cpu":{}}}`; got != want {
+			t.Errorf("version %s: %s", version, got)
+		}
+	}
 }

@@ -64,13 +64,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitDone
 	case errors.As(err, &e):
 		if e.err != nil {
-			fmt.Fprintln(stderr, "cgrouparchd:", e.err)
+			fmt.Fprintln(stderr, "cgrouparchd:", harmless(e.err))
 		}
 		return e.status
 	}
-	fmt.Fprintln(stderr, "cgrouparchd:", err)
+	fmt.Fprintln(stderr, "cgrouparchd:", harmless(err))
 	fmt.Fprintln(stderr, "Run 'cgrouparchd --help' for usage.")
 	return exitUsage // cobra's own errors are all about the command line
+}
+
+// harmless is an error's text in which no name of a file or a cgroup, which
+// anybody may have chosen, talks to the terminal.
+func harmless(err error) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || strconv.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, err.Error())
 }
 
 // exitError ends the program with a status; a nil err has been reported already.

@@ -140,7 +140,7 @@ func (q *accountQuery) follow(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil && (!answered || errors.As(err, new(*wsapi.Error))):
+		case err != nil && (!answered || refusedForGood(err)):
 			return err
 		case err == nil:
 			answered = true
@@ -155,6 +155,13 @@ func (q *accountQuery) follow(ctx context.Context) error {
 		case <-ticks.C:
 		}
 	}
+}
+
+// refusedForGood tells a request that is wrong from a daemon that is away, or
+// busy for a moment.
+func refusedForGood(err error) bool {
+	var refused *wsapi.Error
+	return errors.As(err, &refused) && refused.Code != wsapi.CodeBusy
 }
 
 // printNew prints the slots of one answer, JSON one a line, and returns the last

@@ -2,6 +2,7 @@ package top
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,10 +52,10 @@ func (m *Model) View() string {
 // the terminal.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return '?'
+		if strconv.IsPrint(r) { // neither control characters nor those that turn or hide what follows
+			return r
 		}
-		return r
+		return '?'
 	}, s)
 }
 
