@@ -248,6 +248,8 @@ function toggle(path) {
 }
 
 function showFocus(m) {
+  moving--;
+  if (m.path === undefined) return; // there are no rows
   focused = m.path;
   focusRow = m;
   const box = $('table'), height = rowHeight(), top = m.index * height;
@@ -256,7 +258,7 @@ function showFocus(m) {
   showTable();
   fitSoon();
 }
-let focusRow = null;
+let focusRow = null, moving = 0;
 
 // ---- the chart
 
@@ -773,7 +775,8 @@ function help() {
   $('help').showModal();
 }
 
-const move = (by) => tell({ type: 'move', from: focused, by });
+// Keys may come faster than answers: each move begins where the one before ends.
+const move = (by) => { tell({ type: 'move', from: moving > 0 ? null : focused, by }); moving++; };
 const page = () => Math.max(1, Math.floor($('table').clientHeight / rowHeight()) - 1);
 const SORTS = { c: 'cpu', i: 'io', r: 'read', w: 'write', m: 'memory', n: 'name', p: 'processes' };
 const keys = {

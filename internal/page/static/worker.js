@@ -434,6 +434,7 @@ function difference(before, after) {
 
 // ---- what the page asks for
 
+let movedTo = '';
 const handlers = {
   view(m) {
     const before = view;
@@ -450,11 +451,13 @@ const handlers = {
     showChart();
   },
   window(m) { shown = m; showTable(); },
-  move(m) { // the row so many further on
-    const i = order.findIndex((r) => r.path === m.from);
+  move(m) { // the row so many further on; from null: from where the last move went, whose answer is still on its way
+    const from = m.from ?? movedTo;
+    const i = order.findIndex((r) => r.path === from);
     const to = Math.max(0, Math.min(order.length - 1, i < 0 ? 0 : i + m.by));
     const row = order[to];
-    if (row) post({ type: 'focus', path: row.path, index: to, kids: row.kids, closed: row.closed, parent: row.parent });
+    movedTo = row ? row.path : from;
+    post({ type: 'focus', path: row?.path, index: to, kids: row?.kids, closed: row?.closed, parent: row?.parent });
   },
   hidden(m) { hidden = m.hidden; if (!hidden) refresh(); },
   async ask(m) {
