@@ -132,8 +132,8 @@ func (m *machine) step(choose func(int) int) {
 		}
 		m.end(p, heir)
 	case 5:
-		for pid, z := range m.procs {
-			if z.Ended() && choose(2) == 0 {
+		for _, pid := range slices.Sorted(maps.Keys(m.procs)) {
+			if m.procs[pid].Ended() && choose(2) == 0 {
 				delete(m.procs, pid)
 			}
 		}
@@ -431,7 +431,8 @@ func TestListOfForkingTrees(t *testing.T) {
 			}
 		}
 		var want, got map[int]string
-		eventually(t, "both ways find the same processes: "+cmp.Diff(want, got), func() bool {
+		wrong := 0
+		eventually(t, "both ways find the same processes", func() bool {
 			before := ours(scan(t, s))
 			l.Begin()
 			procs, err := l.List()
@@ -448,8 +449,14 @@ func TestListOfForkingTrees(t *testing.T) {
 				}
 			}
 			want, got = ours(scan(t, s)), ours(alive)
-			// As long as the tree stands still there is no excuse.
+			// While the tree stands still there is no excuse. One that came and went in between was in neither scan, so
+			// that it takes three in a row; and a reading by turn does not make good so soon what was missed.
 			if maps.Equal(before, want) && !maps.Equal(got, want) {
+				wrong++
+			} else {
+				wrong = 0
+			}
+			if wrong == 3 {
 				t.Fatalf("round %d (-want +got):\n%s", round, cmp.Diff(want, got))
 			}
 			return maps.Equal(got, want)
