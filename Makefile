@@ -69,10 +69,12 @@ BENCH_NICE ?= nice -n -10
 # As root, on a host with cgroup v1, with ZooKeeper, Redis and gcc installed. A row is chosen by its name: make bench ROWS='sampler|rss';
 # LONG=1 takes an hour, with ten minutes beside CPU hogs.
 bench: ## what everything costs, as ratios to C programs and bare clients measured in the same run
-	$(BENCH_NICE) go test -count=1 -timeout 2h -run 'TestBench$$' ./test/bench -args -table -rows '$(ROWS)' $(if $(LONG),-long)
+	go test -c -o bin/bench.test ./test/bench
+	cd test/bench && $(BENCH_NICE) $(CURDIR)/bin/bench.test -test.timeout 2h -test.run 'TestBench$$' -table -rows '$(ROWS)' $(if $(LONG),-long)
 
 bench-peers: ## what other programs and libraries pay for the same
-	cd test/bench/peers && $(BENCH_NICE) go test -count=1 -timeout 1h -run 'TestPeers$$' . -args -table
+	cd test/bench/peers && go test -c -o $(CURDIR)/bin/peers.test .
+	cd test/bench/peers && $(BENCH_NICE) $(CURDIR)/bin/peers.test -test.timeout 1h -test.run 'TestPeers$$' -table
 
 bench-go: ## Go benchmarks of every package
 	go test -run '^$$' -bench . -benchmem ./...
