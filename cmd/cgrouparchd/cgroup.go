@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cgrouparch/cgrouparch/cgroup"
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 	"github.com/cgrouparch/cgrouparch/internal/config"
 	"github.com/cgrouparch/cgrouparch/internal/reconcile"
 )
@@ -131,12 +134,45 @@ func (h *hands) refuse(n *cgroup.Node, below bool) error {
 	return nil
 }
 
-func (h *hands) protected(n *cgroup.Node) bool {
+// refuseFrom says why processes must not be moved to n: one is in a cgroup that
+// protected_cgroup names. What is the system's own may be left, as for a pid file:
+// every login shell is in such a one.
+func (h *hands) refuseFrom(n *cgroup.Node, pids []int) error {
+	for _, pid := range pids {
+		where, err := cgfs.Where(strconv.Itoa(pid))
+		if err != nil {
+			continue // it has ended, as the move will say
+		}
+		for _, c := range where {
+			controller, _, _ := strings.Cut(c.Name, ",")
+			from, err := h.host.Node(controller + ":" + c.Path)
+			if err != nil || from.Path() == n.Path() || !h.concerns(n, controller) {
+				continue
+			}
+			if h.shield.Named(h.namesOf(from), h.below(from)) {
+				return fmt.Errorf("process %d: is in %s, which is protected; --force does it all the same", pid, from)
+			}
+		}
+	}
+	return nil
+}
+
+// concerns says whether the hierarchy of a controller is one of n's.
+func (h *hands) concerns(n *cgroup.Node, controller string) bool {
+	same, err := h.host.Node(controller + ":" + n.Path())
+	return err == nil && slices.ContainsFunc(n.Split(), func(one *cgroup.Node) bool { return one.Dir() == same.Dir() })
+}
+
+func (h *hands) protected(n *cgroup.Node) bool { return h.shield.Kept(h.namesOf(n), h.below(n)) }
+
+// below is the path that protected_cgroup means: relative to the daemon's root
+// where it is below that.
+func (h *hands) below(n *cgroup.Node) string {
 	p := strings.Trim(n.Path(), "/")
 	if rest, ok := strings.CutPrefix(p, h.root+"/"); ok && h.root != "" {
-		p = rest
+		return rest
 	}
-	return h.shield.Kept(h.namesOf(n), p)
+	return p
 }
 
 // namesOf are the controllers that a change of n is about: all of its hierarchies,

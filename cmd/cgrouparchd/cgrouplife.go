@@ -144,14 +144,16 @@ func printable(s string) string {
 }
 
 func (a *app) addCommand() *cobra.Command {
-	return a.pidsCommand("add CG PID...", "Move processes, with all their threads, into a cgroup", (*cgroup.Node).Add)
+	return a.pidsCommand("add CG PID...", "Move processes, with all their threads, into a cgroup", (*hands).refuseFrom, (*cgroup.Node).Add)
 }
 
 func (a *app) removeCommand() *cobra.Command {
-	return a.pidsCommand("remove CG PID...", "Move processes out of a cgroup, to the one above it", (*cgroup.Node).Remove)
+	return a.pidsCommand("remove CG PID...", "Move processes out of a cgroup, to the one above it", nil, (*cgroup.Node).Remove)
 }
 
-func (a *app) pidsCommand(use, short string, f func(*cgroup.Node, ...int) error) *cobra.Command {
+// pidsCommand makes a command that moves processes. refuse, if not nil, is asked
+// about them without --force.
+func (a *app) pidsCommand(use, short string, refuse func(*hands, *cgroup.Node, []int) error, f func(*cgroup.Node, ...int) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Long: short + ". What is so already is no fault.",
 		Args: cobra.MinimumNArgs(2), ValidArgsFunction: a.completeCgroup,
@@ -166,7 +168,19 @@ func (a *app) pidsCommand(use, short string, f func(*cgroup.Node, ...int) error)
 			}
 			pids = append(pids, pid)
 		}
-		return a.change(args[0], *force, false, func(n *cgroup.Node) error { return f(n, pids...) })
+		return a.onCgroup(args[0], func(h *hands, n *cgroup.Node) error {
+			if !*force {
+				if err := h.refuse(n, false); err != nil {
+					return err
+				}
+				if refuse != nil {
+					if err := refuse(h, n, pids); err != nil {
+						return err
+					}
+				}
+			}
+			return f(n, pids...)
+		})
 	}
 	return cmd
 }

@@ -291,13 +291,14 @@ func Controller(subsystem string) string {
 // WhyNotUnified says in plain words why a subsystem of the document cannot be
 // had on the unified hierarchy of this host.
 func WhyNotUnified(subsystem string) string {
+	why := "the unified (v2) hierarchy does not offer " + either(Controller(subsystem), subsystem) + " on this host"
 	switch subsystem {
 	case "net_cls":
-		return noNetCls
+		why = noNetCls
 	case "net_prio":
-		return noNetPrio
+		why = noNetPrio
 	}
-	return fmt.Sprintf("not mounted as a v1 hierarchy, and the unified (v2) hierarchy does not offer %s on this host", either(Controller(subsystem), subsystem))
+	return "not mounted as a v1 hierarchy, and " + why
 }
 
 func either(s, other string) string {

@@ -151,6 +151,15 @@ func TestProtected(t *testing.T) {
 	} {
 		refused(t, 1, "protected", with(args...)...)
 	}
+	inside := exec.Command("sleep", "1000")
+	if err := inside.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := strconv.Itoa(inside.Process.Pid)
+	t.Cleanup(func() { _ = inside.Process.Kill(); _ = inside.Wait() })
+	ok(t, with("add", "--force", cg+"/mine", pid)...)
+	refused(t, 1, "process "+pid+": is in cpu:", with("add", cg+"/a", pid)...)
+	ok(t, with("add", "--force", cg+"/a", pid)...)
 	ok(t, with("set", "--force", cg+"/mine", "shares=100")...)
 	ok(t, with("get", cg+"/mine", "shares")...) // reading is free
 	ok(t, with("set", cg+"/a", "shares=100")...)
