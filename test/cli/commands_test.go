@@ -158,7 +158,7 @@ func TestProtected(t *testing.T) {
 	pid := strconv.Itoa(inside.Process.Pid)
 	t.Cleanup(func() { _ = inside.Process.Kill(); _ = inside.Wait() })
 	ok(t, with("add", "--force", cg+"/mine", pid)...)
-	refused(t, 1, "process "+pid+": is in cpu:", with("add", cg+"/a", pid)...)
+	refused(t, 1, "/mine, which is protected", with("add", cg+"/a", pid)...)
 	ok(t, with("add", "--force", cg+"/a", pid)...)
 	ok(t, with("set", "--force", cg+"/mine", "shares=100")...)
 	ok(t, with("get", cg+"/mine", "shares")...) // reading is free
