@@ -166,21 +166,27 @@ type Info struct {
 	Leaf bool
 }
 
-// Stat says which directory is at dir. The raw call is for the path, of which
-// unix.Statx would make a copy.
+// Stat says which directory is at dir.
 func (h *Hierarchy) Stat(dir string) (Info, error) {
 	rel, err := relative(dir)
 	if err != nil {
 		return Info{}, &Error{Op: "stat", Path: h.Display(dir), Err: err}
 	}
-	var room spelling
-	var st unix.Statx_t
-	_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(h.fd), uintptr(unsafe.Pointer(room.spell(rel, ""))), unix.AT_SYMLINK_NOFOLLOW,
-		unix.STATX_INO|unix.STATX_NLINK|unix.STATX_MTIME, uintptr(unsafe.Pointer(&st)), 0)
+	info, errno := stat(h.fd, rel)
 	if errno != 0 {
 		return Info{}, &Error{Op: "stat", Path: h.Display(dir), Err: errno}
 	}
-	return Info{Inode: st.Ino, Changed: time.Unix(st.Mtime.Sec, int64(st.Mtime.Nsec)), Leaf: st.Nlink == 2}, nil
+	return info, nil
+}
+
+// stat is Stat of a checked path below at. The raw call is for the path, of which
+// unix.Statx would make a copy.
+func stat(at int, rel string) (Info, unix.Errno) {
+	var room spelling
+	var st unix.Statx_t
+	_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(at), uintptr(unsafe.Pointer(room.spell(rel, ""))), unix.AT_SYMLINK_NOFOLLOW,
+		unix.STATX_INO|unix.STATX_NLINK|unix.STATX_MTIME, uintptr(unsafe.Pointer(&st)), 0)
+	return Info{Inode: st.Ino, Changed: time.Unix(st.Mtime.Sec, int64(st.Mtime.Nsec)), Leaf: st.Nlink == 2}, errno
 }
 
 // Mkdir makes the cgroup dir, whose parent must exist, and marks it as ours.

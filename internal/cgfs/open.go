@@ -79,6 +79,11 @@ func (h *Hierarchy) openat(p string, flags int) (int, error) { return h.openIn(p
 // leaving the mount impossible as well. The raw call is for the path, of which
 // unix.Openat2 would make a copy.
 func (h *Hierarchy) openIn(dir, name string, flags int) (int, error) {
+	return openBeneath(h.fd, dir, name, flags)
+}
+
+// openBeneath is openIn beneath any directory.
+func openBeneath(at int, dir, name string, flags int) (int, error) {
 	if dir != "" && !stays(dir) || name != "" && !stays(name) {
 		rel, err := relative(path.Join(dir, name))
 		if err != nil {
@@ -91,7 +96,7 @@ func (h *Hierarchy) openIn(dir, name string, flags int) (int, error) {
 	flags |= unix.O_CLOEXEC | unix.O_NOFOLLOW
 	how := unix.OpenHow{Flags: uint64(flags), Resolve: beneath}
 	for !noOpenat2.Load() {
-		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT2, uintptr(h.fd), uintptr(unsafe.Pointer(spelled)), uintptr(unsafe.Pointer(&how)), unix.SizeofOpenHow, 0, 0)
+		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT2, uintptr(at), uintptr(unsafe.Pointer(spelled)), uintptr(unsafe.Pointer(&how)), unix.SizeofOpenHow, 0, 0)
 		switch errno {
 		case 0:
 			return int(fd), nil
@@ -103,7 +108,7 @@ func (h *Hierarchy) openIn(dir, name string, flags int) (int, error) {
 		}
 	}
 	for {
-		fd, err := unix.Openat(h.fd, path.Join(".", dir, name), flags, 0)
+		fd, err := unix.Openat(at, path.Join(".", dir, name), flags, 0)
 		if !errors.Is(err, unix.EINTR) {
 			return fd, err
 		}

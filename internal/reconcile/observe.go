@@ -24,7 +24,8 @@ type observer struct {
 	// of these cgroups, or more.
 	touched  map[string]bool
 	reshaped bool
-	root     string // our root, of the tree that was looked at last
+	root     string  // our root, of the tree that was looked at last
+	script   *script // what the next full pass expects; nil: it describes all anew
 	now      func() time.Time
 	state    *State
 }
@@ -35,13 +36,23 @@ func newObserver(fs FS, watch func(dir string) error) *observer {
 
 // all reads everything below our root again.
 func (o *observer) all(t *Tree) error {
-	o.root, o.reshaped = t.Root, true
+	before, known := *o.state, o.script
+	o.root, o.reshaped, o.script = t.Root, true, nil
 	o.state.Missing, o.state.Above = nil, nil
-	o.state.Unreadable = map[string]error{}
 	exists, err := o.above(t)
 	if err != nil {
 		return err
 	}
+	if known != nil && known.tree == t && exists && o.holds(known) {
+		if err := o.armed(t); err != nil {
+			return err
+		}
+		if o.state.asAbove(&before) {
+			o.reshaped, o.script = false, known
+			return nil
+		}
+	}
+	o.state.Unreadable = map[string]error{}
 	if !exists {
 		o.forget("")
 		clear(o.state.Nodes)
