@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"sync"
 	"time"
 
@@ -62,7 +61,7 @@ func (a *Alarms) Add(at Alarm, stall Stall) error {
 		return a.addLevel(at)
 	}
 	file := at.Resource + ".pressure"
-	fd, err := at.Hierarchy.openat(path.Join(at.Dir, file), unix.O_RDWR|unix.O_NONBLOCK)
+	fd, err := at.Hierarchy.openIn(at.Dir, file, unix.O_RDWR|unix.O_NONBLOCK)
 	if err != nil {
 		return a.refused(at, file, err)
 	}
@@ -79,7 +78,7 @@ func (a *Alarms) addLevel(at Alarm) error {
 	if at.Resource != "memory" {
 		return a.refused(at, at.Resource+".pressure", unix.ENOENT)
 	}
-	level, err := at.Hierarchy.openat(path.Join(at.Dir, file), unix.O_RDONLY)
+	level, err := at.Hierarchy.openIn(at.Dir, file, unix.O_RDONLY)
 	if err != nil {
 		return a.refused(at, file, err)
 	}

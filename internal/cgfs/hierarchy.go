@@ -1,6 +1,7 @@
 package cgfs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path"
@@ -8,15 +9,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
-
-// MarkName is the extended attribute that every cgroup made by the daemon
-// carries, so that it can tell its own from others'.
-const MarkName = "trusted.cgrouparchd"
 
 // Hierarchy is one mounted cgroup tree. Every path is relative to its mount,
 // without a leading slash; "" is the cgroup at the mount itself. All access goes
@@ -100,19 +98,19 @@ func (h *Hierarchy) Display(elem ...string) string {
 // Children lists the names of the cgroups directly below dir, sorted. A leaf
 // costs one fstatat: kernfs counts sub-directories in the link count.
 func (h *Hierarchy) Children(dir string) ([]string, error) {
-	var st unix.Stat_t
-	if err := h.stat(dir, &st); err != nil {
+	if info, err := h.Stat(dir); err != nil || info.Leaf {
 		return nil, err
-	}
-	if st.Nlink == 2 {
-		return nil, nil
 	}
 	fd, err := h.openat(dir, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, &Error{Op: "list", Path: h.Display(dir), Err: err}
 	}
 	defer unix.Close(fd)
-	names, err := subdirectories(fd)
+	var names []string
+	err = subdirectories(fd, func(name []byte) bool {
+		names = append(names, string(name))
+		return true
+	})
 	if err != nil {
 		return nil, &Error{Op: "list", Path: h.Display(dir), Err: err}
 	}
@@ -120,35 +118,39 @@ func (h *Hierarchy) Children(dir string) ([]string, error) {
 	return names, nil
 }
 
-// subdirectories reads the directory entries of fd that are directories.
-// cgroup filesystems fill in d_type, so no further stat is needed (getdents64(2)).
-func subdirectories(fd int) ([]string, error) {
-	var names []string
-	buf := make([]byte, 16<<10)
+// subdirectories reads the directory entries of fd that are directories, until
+// visit wants no more. A name is valid during its call only. cgroup filesystems
+// fill in d_type, so no further stat is needed (getdents64(2)).
+func subdirectories(fd int, visit func(name []byte) bool) error {
+	buf := direntBufs.Get().(*[64 << 10]byte)
+	defer direntBufs.Put(buf)
 	for {
-		n, err := unix.Getdents(fd, buf)
+		n, err := unix.Getdents(fd, buf[:])
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if n == 0 {
-			return names, nil
+			return nil
 		}
 		for rest := buf[:n]; len(rest) >= direntName; {
 			reclen := int(rest[16]) | int(rest[17])<<8
 			if reclen < direntName || reclen > len(rest) {
-				return nil, fmt.Errorf("malformed directory entry of %d bytes", reclen)
+				return fmt.Errorf("malformed directory entry of %d bytes", reclen)
 			}
 			kind, name := rest[18], rest[direntName:reclen]
 			rest = rest[reclen:]
-			if i := slices.Index(name, 0); i >= 0 {
+			if i := bytes.IndexByte(name, 0); i >= 0 {
 				name = name[:i]
 			}
-			if kind == unix.DT_DIR && string(name) != "." && string(name) != ".." {
-				names = append(names, string(name))
+			if kind == unix.DT_DIR && string(name) != "." && string(name) != ".." && !visit(name) {
+				return nil
 			}
 		}
 	}
 }
+
+// direntBufs are for the entries of a directory: a large one is read in few calls.
+var direntBufs = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 // direntName is the offset of d_name in struct linux_dirent64.
 const direntName = 19
@@ -166,22 +168,25 @@ type Info struct {
 
 // Stat says which directory is at dir.
 func (h *Hierarchy) Stat(dir string) (Info, error) {
-	var st unix.Stat_t
-	if err := h.stat(dir, &st); err != nil {
-		return Info{}, err
+	rel, err := relative(dir)
+	if err != nil {
+		return Info{}, &Error{Op: "stat", Path: h.Display(dir), Err: err}
 	}
-	return Info{Inode: st.Ino, Changed: time.Unix(st.Mtim.Unix()), Leaf: st.Nlink == 2}, nil
+	info, errno := stat(h.fd, rel)
+	if errno != 0 {
+		return Info{}, &Error{Op: "stat", Path: h.Display(dir), Err: errno}
+	}
+	return info, nil
 }
 
-func (h *Hierarchy) stat(dir string, st *unix.Stat_t) error {
-	rel, err := relative(dir)
-	if err == nil {
-		err = unix.Fstatat(h.fd, rel, st, unix.AT_SYMLINK_NOFOLLOW)
-	}
-	if err != nil {
-		return &Error{Op: "stat", Path: h.Display(dir), Err: err}
-	}
-	return nil
+// stat is Stat of a checked path below at. The raw call is for the path, of which
+// unix.Statx would make a copy.
+func stat(at int, rel string) (Info, unix.Errno) {
+	var room spelling
+	var st unix.Statx_t
+	_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(at), uintptr(unsafe.Pointer(room.spell(rel, ""))), unix.AT_SYMLINK_NOFOLLOW,
+		unix.STATX_INO|unix.STATX_NLINK|unix.STATX_MTIME, uintptr(unsafe.Pointer(&st)), 0)
+	return Info{Inode: st.Ino, Changed: time.Unix(st.Mtime.Sec, int64(st.Mtime.Nsec)), Leaf: st.Nlink == 2}, errno
 }
 
 // Mkdir makes the cgroup dir, whose parent must exist, and marks it as ours.
@@ -199,37 +204,6 @@ func (h *Hierarchy) Mkdir(dir string) error {
 		return err
 	}
 	return nil
-}
-
-// Mark puts our mark on dir.
-func (h *Hierarchy) Mark(dir string) error {
-	rel, err := relative(dir)
-	if err == nil {
-		err = unix.Lsetxattr(h.absolute(rel), MarkName, []byte("1"), 0)
-	}
-	if err != nil {
-		return &Error{Op: "mark", Path: h.Display(dir), Err: err}
-	}
-	return nil
-}
-
-// Marked says whether dir carries our mark.
-func (h *Hierarchy) Marked(dir string) (bool, error) {
-	rel, err := relative(dir)
-	if err == nil {
-		var value [8]byte
-		_, err = unix.Lgetxattr(h.absolute(rel), MarkName, value[:])
-		if errors.Is(err, unix.ERANGE) {
-			err = nil // a longer value than ours is a mark all the same
-		}
-	}
-	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.EOPNOTSUPP):
-		return false, nil
-	}
-	return false, &Error{Op: "read the mark of", Path: h.Display(dir), Err: err}
 }
 
 // Rmdir removes the cgroup dir. ErrBusy: it still has processes or children.
@@ -313,7 +287,7 @@ func (h *Hierarchy) Write(dir, file, text string) error {
 	if raw, ok := strings.CutPrefix(file, RawPrefix); ok {
 		return h.writeKept(dir, raw, text)
 	}
-	fd, err := h.openat(path.Join(dir, file), unix.O_WRONLY)
+	fd, err := h.openIn(dir, file, unix.O_WRONLY)
 	if err != nil {
 		return &Error{Op: "write", Path: h.Display(dir, file), Text: text, Err: err}
 	}
@@ -330,7 +304,7 @@ func (h *Hierarchy) Write(dir, file, text string) error {
 func (h *Hierarchy) Put(dir, file, text, from string) (now string, err error) {
 	if file == from && file != DevicesFile {
 		// A file that cannot be opened for both answers so before anything is written.
-		if fd, err := h.openat(path.Join(dir, file), unix.O_RDWR); err == nil {
+		if fd, err := h.openIn(dir, file, unix.O_RDWR); err == nil {
 			defer unix.Close(fd)
 			if err := write(fd, text); err != nil {
 				return "", &Error{Op: "write", Path: h.Display(dir, file), Text: text, Err: err}
@@ -361,7 +335,7 @@ func write(fd int, text string) error {
 // cgroup file that os.Open touches becomes an epoll target). The caller owns the
 // descriptor.
 func (h *Hierarchy) OpenRead(dir, file string) (int, error) {
-	fd, err := h.openat(path.Join(dir, file), unix.O_RDONLY)
+	fd, err := h.openIn(dir, file, unix.O_RDONLY)
 	if err != nil {
 		return -1, &Error{Op: "open", Path: h.Display(dir, file), Err: err}
 	}
@@ -434,7 +408,7 @@ func cutPID(data []byte) (pid int, rest []byte, err error) {
 // for a grace period, and only that. done gets each process's outcome; ErrGone
 // says that it has ended. The error is that of opening dir.
 func (h *Hierarchy) Move(dir string, pids []int, done func(pid int, err error)) error {
-	fd, err := h.openat(path.Join(dir, "cgroup.procs"), unix.O_WRONLY)
+	fd, err := h.openIn(dir, "cgroup.procs", unix.O_WRONLY)
 	if err != nil {
 		return &Error{Op: "open", Path: h.Display(dir, "cgroup.procs"), Err: err}
 	}
@@ -465,51 +439,3 @@ func attach(fd, pid int) (err error) {
 }
 
 const attachTries = 4
-
-// relative checks that p is a path that stays below the mount, and spells the
-// mount itself as ".".
-func relative(p string) (string, error) {
-	if p == "" {
-		return ".", nil
-	}
-	for elem := range strings.SplitSeq(p, "/") {
-		if elem == "" || elem == "." || elem == ".." || strings.IndexByte(elem, 0) >= 0 {
-			return "", ErrOutside
-		}
-	}
-	return p, nil
-}
-
-func (h *Hierarchy) absolute(rel string) string { return path.Join(h.mount.Dir, rel) }
-
-// noOpenat2 remembers a kernel before 5.6, which lacks openat2.
-var noOpenat2 atomic.Bool
-
-// openat opens p beneath the mount. The path has been checked; openat2 makes
-// leaving the mount impossible as well.
-func (h *Hierarchy) openat(p string, flags int) (int, error) {
-	rel, err := relative(p)
-	if err != nil {
-		return -1, err
-	}
-	flags |= unix.O_CLOEXEC | unix.O_NOFOLLOW
-	for {
-		var fd int
-		if noOpenat2.Load() {
-			fd, err = unix.Openat(h.fd, rel, flags, 0)
-		} else {
-			fd, err = unix.Openat2(h.fd, rel, &unix.OpenHow{
-				Flags:   uint64(flags),
-				Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV,
-			})
-			if errors.Is(err, unix.ENOSYS) {
-				noOpenat2.Store(true)
-				continue
-			}
-		}
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		return fd, err
-	}
-}

@@ -127,6 +127,16 @@ func (m *model) Read(dir, file string) (string, error) {
 	return text, nil
 }
 
+func (m *model) Same(dir, file, text string) (bool, error) {
+	now, err := m.Read(dir, file)
+	return err == nil && now == text, err
+}
+
+func (m *model) SameChildren(dir string, names []string) (bool, error) {
+	now, err := m.Children(dir)
+	return slices.Equal(now, names), err
+}
+
 func (m *model) Procs(dir string, dst []int) ([]int, error) {
 	m.readers++
 	if m.dirs[dir] == nil {

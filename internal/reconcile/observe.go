@@ -24,7 +24,8 @@ type observer struct {
 	// of these cgroups, or more.
 	touched  map[string]bool
 	reshaped bool
-	root     string // our root, of the tree that was looked at last
+	root     string  // our root, of the tree that was looked at last
+	script   *script // what the next full pass expects; nil: it describes all anew
 	now      func() time.Time
 	state    *State
 }
@@ -35,13 +36,23 @@ func newObserver(fs FS, watch func(dir string) error) *observer {
 
 // all reads everything below our root again.
 func (o *observer) all(t *Tree) error {
-	o.root, o.reshaped = t.Root, true
+	before, known := *o.state, o.script
+	o.root, o.reshaped, o.script = t.Root, true, nil
 	o.state.Missing, o.state.Above = nil, nil
-	o.state.Unreadable = map[string]error{}
 	exists, err := o.above(t)
 	if err != nil {
 		return err
 	}
+	if known != nil && known.tree == t && exists && o.holds(known) {
+		if err := o.armed(t); err != nil {
+			return err
+		}
+		if o.state.asAbove(&before) {
+			o.reshaped, o.script = false, known
+			return nil
+		}
+	}
+	o.state.Unreadable = map[string]error{}
 	if !exists {
 		o.forget("")
 		clear(o.state.Nodes)
@@ -164,11 +175,19 @@ func (o *observer) reread(t *Tree, p string) error {
 // children that are new.
 func (o *observer) visit(t *Tree, p string, deep bool) error {
 	dir := t.Full(p)
+	_, unread := o.state.Unreadable[p]
 	delete(o.state.Unreadable, p)
 	old := o.state.Nodes[p]
 	info, watched, err := o.meet(dir, old)
 	if err != nil {
 		return o.unlessGone(p, err)
+	}
+	if old != nil && !unread && watched == old.Watched && o.same(t, p, old, info) {
+		old.Inode = info.Inode
+		if deep {
+			return o.below(t, p, old)
+		}
+		return nil
 	}
 	var children []string
 	if !info.Leaf {
@@ -202,7 +221,7 @@ func (o *observer) visit(t *Tree, p string, deep bool) error {
 			}
 		}
 	}
-	for _, name := range children {
+	for _, name := range slices.Clone(children) { // those that vanish are taken out of n's
 		child := pathJoin(p, name)
 		if deep || o.state.Nodes[child] == nil {
 			if err := o.visit(t, child, true); err != nil {
@@ -211,6 +230,75 @@ func (o *observer) visit(t *Tree, p string, deep bool) error {
 		}
 	}
 	return nil
+}
+
+// below visits the children that n is known to have.
+func (o *observer) below(t *Tree, p string, n *Node) error {
+	for i := 0; i < len(n.Children); {
+		name := n.Children[i]
+		if err := o.visit(t, pathJoin(p, name), true); err != nil {
+			return err
+		}
+		if i < len(n.Children) && n.Children[i] == name { // else it has just vanished
+			i++
+		}
+	}
+	return nil
+}
+
+// same says whether a configured cgroup is as the state has it in all that the tree
+// asks: then it need not be described anew, which would cost more than reading it.
+// It says so of no cgroup of which more is known than of most.
+func (o *observer) same(t *Tree, p string, n *Node, info cgfs.Info) bool {
+	d, configured := t.Dir(p)
+	switch {
+	case !configured, n.Foreign, n.Counted, len(t.Resets) > 0, info.Leaf != (len(n.Children) == 0):
+		return false
+	case n.Inode != 0 && n.Inode != info.Inode:
+		return false
+	case t.Controlled && (n.Enabled == nil || len(d.Enable)+len(n.Enabled) > 0):
+		return false
+	}
+	dir := t.Full(p)
+	if !info.Leaf {
+		if same, err := o.fs.SameChildren(dir, n.Children); err != nil || !same {
+			return false
+		}
+	}
+	if t.Controlled {
+		if same, err := o.fs.Same(dir, ControlFile, ""); err != nil || !same {
+			return false
+		}
+	}
+	return o.sameValues(d, dir, n)
+}
+
+// sameValues says whether the files that a cgroup is asked for are those that are
+// known, and read as they did.
+func (o *observer) sameValues(d *Dir, dir string, n *Node) bool {
+	asked := 0
+	reads := func(file string) bool {
+		asked++
+		v := n.Values[file]
+		if !v.Exists {
+			return false
+		}
+		same, err := o.fs.Same(dir, file, v.Text)
+		return err == nil && same
+	}
+	for i, file := range d.Inherit {
+		if !slices.Contains(d.Inherit[:i], file) && !reads(file) {
+			return false
+		}
+	}
+	for i := range d.Settings {
+		file := d.Settings[i].source()
+		again := slices.ContainsFunc(d.Settings[:i], func(s Setting) bool { return s.source() == file })
+		if !again && !slices.Contains(d.Inherit, file) && !reads(file) {
+			return false
+		}
+	}
+	return asked == len(n.Values) // else some are known that nobody asks for, and that nothing keeps true
 }
 
 // meet says which directory is at dir, and sees to it that it is watched from

@@ -68,17 +68,19 @@ type Reconciler struct {
 	record  record
 	loaded  bool
 
-	placeFaults []Fault // of pid files that contradict each other
-	refused     []Fault // moves that have to be tried again, as the last placement left them
-	held        []Fault // corrections that wait
-	unread      int     // hierarchies that could not be read
-	unwatched   int     // cgroups that could not be watched, in the last full pass
-	watchErr    error   // why the last of them could not
-	saved       bool    // whether record is on disk
-	kept        []*Tree // the trees that record is of; nil: it may be of others
-	compiled    int     // how often a document was compiled
-	shape       int     // how many documents may have other cgroups than the one before
-	quiet       bool    // the last pass left nothing to be done
+	placeFaults []Fault           // of pid files that contradict each other
+	refused     []Fault           // moves that have to be tried again, as the last placement left them
+	held        []Fault           // corrections that wait
+	unread      int               // hierarchies that could not be read
+	unwatched   int               // cgroups that could not be watched, in the last full pass
+	watchErr    error             // why the last of them could not
+	saved       bool              // whether record is on disk
+	kept        []*Tree           // the trees that record is of; nil: it may be of others
+	compiled    int               // how often a document was compiled
+	shape       int               // how many documents may have other cgroups than the one before
+	quiet       bool              // the last pass left nothing to be done
+	calm        bool              // the last full one found nothing to do, and nothing has changed since
+	self        []cgfs.ProcCgroup // where we were when a full pass was compared last
 	last        *Snapshot
 	listings    int // of this pass
 	faults      []Fault
@@ -264,6 +266,8 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 	began := time.Now()
 	r.listings = 0
 	r.load()
+	calm := r.calm
+	r.calm = false
 	before := r.desired
 	fresh := w.doc != nil
 	var quick Counts
@@ -278,8 +282,14 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 	}
 	if plain && !w.place {
 		if seen := r.observe(work{dirs: w.dirs, procs: w.procs}); len(seen) == 0 && r.plain() {
-			return r.brief(ctx, w, began, quick)
+			calm = calm && !fresh && r.untouched()
+			s := r.brief(ctx, w, began, quick)
+			r.calm = calm && s.Pass.Total() == 0 // else the state is not what it was
+			return s
 		}
+	}
+	if !calm || !w.full || fresh || w.shield != nil {
+		r.unlearn()
 	}
 	if w.full {
 		if err := r.remount(); err != nil {
@@ -336,6 +346,9 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 	r.conclude()
 	r.quiet = a.counts.Failed == 0 && len(r.held)+len(r.refused) == 0 && r.young.IsZero() && r.unread == 0
 	r.settled = true
+	if w.full && r.quiet && len(plan)+len(more)+a.counts.Total() == 0 {
+		r.learn()
+	}
 	r.passes++
 	r.last = r.snapshot(Pass{Began: began, Duration: time.Since(began), Full: w.full, Listings: r.listings, Counts: a.counts})
 	return r.last
@@ -485,10 +498,15 @@ func (r *Reconciler) diff(now time.Time) (Plan, []Fault) {
 	var plans []Plan
 	var faults []Fault
 	r.young = time.Time{}
+	moved := !slices.Equal(self, r.self)
+	r.self = self
 	for _, t := range r.desired.Trees {
 		o := r.observers[t.Hierarchy]
 		if o == nil {
 			continue
+		}
+		if !moved && o.script != nil && o.script.tree == t {
+			continue // there was nothing to do, and all is as it was
 		}
 		own := r.own(t, self)
 		d := Diff(t, o.state, r.opt.Shield, own, now)

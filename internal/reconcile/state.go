@@ -13,6 +13,10 @@ type FS interface {
 	Stat(dir string) (cgfs.Info, error)
 	Marked(dir string) (bool, error)
 	Read(dir, file string) (string, error)
+	// Same and SameChildren are Read and Children for whoever knows what was there
+	// (names sorted), and allocate nothing.
+	Same(dir, file, text string) (bool, error)
+	SameChildren(dir string, names []string) (bool, error)
 	Procs(dir string, dst []int) ([]int, error)
 	Tasks(dir string, dst []int) ([]int, error)
 

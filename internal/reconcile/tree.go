@@ -80,7 +80,7 @@ type Setting struct {
 }
 
 // source is the file that shows the setting.
-func (s Setting) source() string {
+func (s *Setting) source() string {
 	if s.From != "" {
 		return s.From
 	}

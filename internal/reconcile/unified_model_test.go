@@ -229,6 +229,16 @@ func (m *unifiedModel) Read(dir, file string) (string, error) {
 	return text, nil
 }
 
+func (m *unifiedModel) Same(dir, file, text string) (bool, error) {
+	now, err := m.Read(dir, file)
+	return err == nil && now == text, err
+}
+
+func (m *unifiedModel) SameChildren(dir string, names []string) (bool, error) {
+	now, err := m.Children(dir)
+	return slices.Equal(now, names), err
+}
+
 func (m *unifiedModel) Procs(dir string, dst []int) ([]int, error) {
 	if m.dirs[dir] == nil {
 		return dst, m.deny("open", dir, unix.ENOENT)

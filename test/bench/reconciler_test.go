@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime/pprof"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -19,7 +20,7 @@ import (
 	"github.com/cgrouparch/cgrouparch/internal/zkconf"
 )
 
-// profileEnv names a file for the CPU profile of each reconciler, to which its pid is added.
+// profileEnv names a file for the CPU profile of each command of each reconciler, to which the command, the pid and a number are added.
 const profileEnv = "CGROUPARCHD_BENCH_PROFILE"
 
 // reconcilerOptions are the arguments of reconcilerRole, as JSON.
@@ -42,11 +43,13 @@ func reconcilerRole(args []string) error {
 		return err
 	}
 	passes := make(chan *reconcile.Snapshot, 16)
+	var busy atomic.Bool
 	r, err := reconcile.New(reconcile.Config{
 		CgroupDir: "/sys/fs/cgroup", Root: o.Root, StateDir: o.StateDir, Shield: shield, Interval: time.Hour, Log: zap.NewNop(),
 		Origin:    func() zkconf.Origin { return zkconf.Origin{Kind: zkconf.KindFile, Path: "bench"} },
 		PidFiles:  pidfiles.New(pidfiles.Config{Files: o.PidFiles}),
 		Published: func(s *reconcile.Snapshot) { passes <- s },
+		Measure:   func(pass func()) { busy.Store(true); pass(); busy.Store(false) },
 	})
 	if err != nil {
 		return err
@@ -59,17 +62,6 @@ func reconcilerRole(args []string) error {
 		<-started
 	}
 	go func() { fail(r.Run(ctx)) }()
-	if file := os.Getenv(profileEnv); file != "" {
-		out, err := os.Create(fmt.Sprintf("%s.%d", file, os.Getpid()))
-		if err != nil {
-			return err
-		}
-		defer out.Close()
-		if err := pprof.StartCPUProfile(out); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
-	}
 	fmt.Println("ready")
 	in := bufio.NewScanner(os.Stdin)
 	for version := int32(0); in.Scan(); version++ {
@@ -80,7 +72,12 @@ func reconcilerRole(args []string) error {
 				return err
 			}
 		}
-		settle(passes)
+		settle(passes, &busy)
+		stop, err := profile(what, version)
+		if err != nil {
+			return err
+		}
+		asked := time.Now()
 		wall, cpu := clock(unix.CLOCK_MONOTONIC), clock(unix.CLOCK_PROCESS_CPUTIME_ID)
 		switch what {
 		case "document":
@@ -95,7 +92,14 @@ func reconcilerRole(args []string) error {
 			r.Placed()
 		}
 		s := <-passes
+		// An answer to an event that was under way is not the one.
+		for s.Pass.Began.Before(asked) || what == "audit" && !s.Pass.Full || what == "document" && s.Document.Version != version {
+			s = <-passes
+		}
 		cpu, wall = clock(unix.CLOCK_PROCESS_CPUTIME_ID)-cpu, clock(unix.CLOCK_MONOTONIC)-wall
+		if err := stop(); err != nil {
+			return err
+		}
 		if len(s.Faults) > 0 || s.Pass.Failed > 0 {
 			return fmt.Errorf("%s: %d faults, first: %+v", what, len(s.Faults), s.Faults)
 		}
@@ -114,13 +118,29 @@ func fail(err error) {
 	os.Exit(1)
 }
 
-// settle waits until passes that answer our own events are over.
-func settle(passes chan *reconcile.Snapshot) {
+// profile begins the profile of one command, where one is wanted.
+func profile(what string, version int32) (stop func() error, err error) {
+	file := os.Getenv(profileEnv)
+	if file == "" {
+		return func() error { return nil }, nil
+	}
+	out, err := os.Create(fmt.Sprintf("%s.%s.%d.%d", file, what, os.Getpid(), version))
+	if err == nil {
+		err = pprof.StartCPUProfile(out)
+	}
+	return func() error { pprof.StopCPUProfile(); return out.Close() }, err
+}
+
+// settle waits until passes that answer our own events are over: none is under way, and none comes for a while. One may take
+// longer than that while.
+func settle(passes chan *reconcile.Snapshot, busy *atomic.Bool) {
 	for {
 		select {
 		case <-passes:
 		case <-time.After(50 * time.Millisecond):
-			return
+			if !busy.Load() {
+				return
+			}
 		}
 	}
 }
