@@ -206,7 +206,7 @@ func raiseFileLimit(clients int) int {
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 0
 	}
-	others := clients + 200 // ZooKeeper, Redis, /proc, inotify
+	others := clients + 200 + 2*pidfiles.MaxHeld(limit.Cur) // ZooKeeper, Redis, /proc, inotify; pidfds
 	return max(int(min(limit.Cur, 1<<20))-others, 256)
 }
 
