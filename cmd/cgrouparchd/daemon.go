@@ -127,7 +127,7 @@ func newReconciler(c *config.Config, root string, log *zap.Logger, source zkconf
 
 func newPidFiles(c *config.Config, log *zap.Logger) *pidfiles.Source {
 	return pidfiles.New(pidfiles.Config{
-		Files: c.CgroupPidFiles, Command: c.GetCgroupPidFile, Trust: !c.PidFileStrict, Log: log.Named("pid_files"),
+		Files: c.CgroupPidFiles, Command: c.GetCgroupPidFile, Trust: !c.PidFileStrict, Hold: true, Log: log.Named("pid_files"),
 	})
 }
 
@@ -239,6 +239,7 @@ func (d *daemon) tasks() []task {
 
 func (d *daemon) run(ctx context.Context) error {
 	defer d.reconciler.Close()
+	defer d.pidFiles.Close()
 	defer func() { _ = d.alarm.Close() }()
 	if err := publishRoot(d.config, d.root); err != nil {
 		d.log.Warn("cgroup_root not published, so that other commands have to guess it", zap.Error(err))
