@@ -127,7 +127,7 @@ func newReconciler(c *config.Config, root string, log *zap.Logger, source zkconf
 
 func newPidFiles(c *config.Config, log *zap.Logger) *pidfiles.Source {
 	return pidfiles.New(pidfiles.Config{
-		Files: c.CgroupPidFiles, Command: c.GetCgroupPidFile, Trust: !c.PidFileStrict, Log: log.Named("pid_files"),
+		Files: c.CgroupPidFiles, Command: c.GetCgroupPidFile, Trust: !c.PidFileStrict, Hold: true, Log: log.Named("pid_files"),
 	})
 }
 
@@ -206,7 +206,7 @@ func raiseFileLimit(clients int) int {
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 0
 	}
-	others := clients + 200 // ZooKeeper, Redis, /proc, inotify
+	others := clients + 200 + 2*pidfiles.MaxHeld(limit.Cur) // ZooKeeper, Redis, /proc, inotify; pidfds
 	return max(int(min(limit.Cur, 1<<20))-others, 256)
 }
 
@@ -239,6 +239,7 @@ func (d *daemon) tasks() []task {
 
 func (d *daemon) run(ctx context.Context) error {
 	defer d.reconciler.Close()
+	defer d.pidFiles.Close()
 	defer func() { _ = d.alarm.Close() }()
 	if err := publishRoot(d.config, d.root); err != nil {
 		d.log.Warn("cgroup_root not published, so that other commands have to guess it", zap.Error(err))

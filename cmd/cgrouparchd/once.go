@@ -31,6 +31,7 @@ func (a *app) once(ctx context.Context, c *config.Config) error {
 		return failed(err)
 	}
 	files := newPidFiles(c, log)
+	defer files.Close()
 	var faults []reconcile.Fault
 	r, err := newReconciler(c, root, log, source, files, reconcileHooks{})
 	if err != nil {

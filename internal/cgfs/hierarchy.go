@@ -322,9 +322,11 @@ func (h *Hierarchy) Put(dir, file, text, from string) (now string, err error) {
 	return h.Read(dir, from)
 }
 
-func write(fd int, text string) error {
+func write(fd int, text string) error { return writeBytes(fd, []byte(text)) }
+
+func writeBytes(fd int, text []byte) error {
 	for {
-		_, err := unix.Write(fd, []byte(text))
+		_, err := unix.Write(fd, text)
 		if !errors.Is(err, unix.EINTR) {
 			return err
 		}
@@ -427,9 +429,10 @@ func (h *Hierarchy) Move(dir string, pids []int, done func(pid int, err error)) 
 }
 
 func attach(fd, pid int) (err error) {
+	var digits [20]byte
+	text := strconv.AppendInt(digits[:0], int64(pid), 10)
 	for range attachTries {
-		err = write(fd, strconv.Itoa(pid))
-		if !errors.Is(err, unix.EINVAL) {
+		if err = writeBytes(fd, text); !errors.Is(err, unix.EINVAL) {
 			return err
 		}
 		// A task that is just being born answers EINVAL for a moment.

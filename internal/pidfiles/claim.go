@@ -47,7 +47,10 @@ func CloseClaims(claims []Claim) {
 }
 
 // A handle holds a process by a pidfd: as long as it is open, "the process" means the same one.
-type handle struct{ fd int }
+type handle struct {
+	fd int
+	of *holding // nil: the descriptor is its own
+}
 
 // hold opens a process. ESRCH means that there is none; EINVAL or ENOENT (which one depends on the kernel) that pid is
 // a thread's, see pidfd_open(2).
@@ -76,7 +79,11 @@ func (h *handle) alive() bool {
 
 func (h *handle) close() {
 	if h.fd >= 0 {
-		_ = unix.Close(h.fd)
+		if h.of != nil {
+			h.of.release()
+		} else {
+			_ = unix.Close(h.fd)
+		}
 		h.fd = -1
 	}
 }

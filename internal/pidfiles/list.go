@@ -1,16 +1,27 @@
 package pidfiles
 
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
 // everyListing is how many passes it takes until every process has been read again, whatever was concluded about it.
 const everyListing = 16
 
 // A Lister lists the processes of the machine again and again, for less than a [Scanner.Scan] each time: it reads /proc
 // as a whole, but of the processes only those about which something that matters can have changed.
 //
-// The law behind it: a process's parent stays the same as long as that one runs. So whoever had children is read again,
-// and a child whose parent is the same living process keeps what is known of it. Which process it is says the inode of its
-// directory in /proc: the kernel makes a new one for each process, and drops it with the process (proc_pid_make_inode and
-// proc_flush_pid in the kernel's fs/proc/base.c). Should an inode ever stand for another process than it did, the Lister
-// reads everything from then on.
+// The law behind it: a process's parent stays the same as long as that one runs. So whoever had children is asked whether
+// it runs, and a child whose parent is the same living process keeps what is known of it. Which process it is says the
+// inode of its directory in /proc: the kernel makes a new one for each process, and drops it with the process
+// (proc_pid_make_inode and proc_flush_pid in the kernel's fs/proc/base.c). Should an inode ever stand for another process
+// than it did, the Lister reads everything from then on. Parents are held by pidfds, as many as [MaxHeld] allows, so that
+// one system call asks about all of them; others are read.
+//
+// Not even the list is read when nobody was born and nobody has gone since the last time, as the kernel's own counters say,
+// see [Lister.unchanged]. Every everyListing'th pass reads it all the same. Should it differ then, the counters are not what
+// they seem, and are not asked any more.
 //
 // It is not safe for use by two goroutines at the same time.
 type Lister struct {
@@ -20,10 +31,19 @@ type Lister struct {
 	first  bool // the next listing is the first one of its pass
 	turn   int
 	plain  bool // inodes do not tell processes apart here
+	blind  bool // the counters of births do not tell whether the list is the same here
+
+	base   tally // of before the last time that /proc was listed
+	based  bool  // base is known
+	unborn bool  // nobody was born since the listing before the present one
 
 	procs  []Proc // the last listing, sorted by pid
 	about  []about
 	before listing // the one before; its memory is used again
+
+	limit int // of processes that are held
+	held  int
+	polls []unix.PollFd
 }
 
 // source is what a Lister reads: a Scanner.
@@ -31,6 +51,10 @@ type source interface {
 	list() ([]entryOf, error)
 	process(pid int) (p Proc, alive bool, err error)
 	threads(pid int) int
+	births() (forks uint64, ok bool)
+	living() (threads uint64, ok bool)
+	hold(pid int) (*handle, error)
+	ended(fds []unix.PollFd)
 }
 
 // listing is a listing and what goes with it.
@@ -44,9 +68,12 @@ type about struct {
 	ino     uint64
 	same    bool // it was listed before
 	read    bool // its stat was read in this listing
-	counted bool // its threads were read or counted in this pass
+	counted bool // its threads were read or counted in this pass, or their number is exact
+	exact   bool // its threads were read or counted since Lister.base was noted
 	parent  bool // it had children
+	runs    bool // it is held, and had not ended when that was asked in this listing
 	gone    bool
+	process *handle // when it is held
 }
 
 // NewLister opens a proc filesystem: "/proc".
@@ -55,11 +82,16 @@ func NewLister(proc string) (*Lister, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Lister{scan: s, source: s}, nil
+	return &Lister{scan: s, source: s, limit: maxHeld()}, nil
 }
 
-// Close releases the descriptor.
-func (l *Lister) Close() error { return l.scan.Close() }
+// Close releases the descriptors.
+func (l *Lister) Close() error {
+	for i := range l.about {
+		l.drop(i)
+	}
+	return l.scan.Close()
+}
 
 // Begin begins a pass, of one or more listings, and returns when, as [Ticks] does: [Pass.Since] for [Assign].
 func (l *Lister) Begin() (since uint64) {
@@ -79,18 +111,122 @@ func (l *Lister) begin(since uint64) {
 // process without children may have ended and not been waited for ([Lister.Alive] asks), or have another number of threads
 // ([Lister.Threads] counts).
 func (l *Lister) List() ([]Proc, error) {
-	found, err := l.source.list()
-	if err != nil {
+	same, base := !l.blind && l.unchanged(), l.base
+	if same && (l.turn != 0 || !l.first) {
+		l.again()
+	} else if err := l.listAgain(); err != nil {
+		l.forget()
 		return nil, err
 	}
-	l.takeOver(found)
+	l.ask()
 	if err := l.readDoubtful(); err != nil {
-		l.procs, l.about = l.procs[:0], l.about[:0] // nothing half read is taken over
+		l.forget() // nothing half read is taken over
 		return nil, err
 	}
 	l.compact()
+	if same && l.first && l.turn == 0 && l.base == base {
+		l.verify()
+	}
 	l.first = false
 	return l.procs, nil
+}
+
+// unchanged reports whether no process and no thread was born, and none has gone, since l.base was noted, which was right
+// before /proc was listed: then the list, and every number of threads that was read since, still hold. When something has
+// happened, it reports false.
+//
+// The kernel counts every fork and clone when the new thread becomes visible, and never uncounts one; a thread is counted
+// among those that exist from the same moment on, until it is dropped from its process (copy_process in kernel/fork.c and
+// __unhash_process in kernel/exit.c). So if there were as many forks at the end as at the beginning, nobody was born in
+// between; and if as many threads exist, while nobody was born, none has gone. The forks are noted first and compared last,
+// so that the time between the two looks at the threads lies within that of the forks.
+//
+// What happens without either is asked about otherwise: that a process ends and nobody waits for it yet, by which its
+// children get another parent ([Lister.ask]). execve(2) in a thread that is not the first ends the others, which is seen.
+func (l *Lister) unchanged() bool {
+	if !l.based {
+		return false
+	}
+	threads, ok := l.source.living()
+	if !ok || threads != l.base.threads {
+		return false
+	}
+	forks, ok := l.source.births()
+	return ok && forks == l.base.forks
+}
+
+// Unchanged reports whether the list is still the one that the last List returned: nobody was born, nobody has gone. False
+// says only that something may have happened.
+func (l *Lister) Unchanged() bool { return !l.blind && l.unchanged() }
+
+// listAgain lists /proc, with what the kernel had counted before.
+func (l *Lister) listAgain() error {
+	before, based := l.base, l.based
+	l.based = false
+	if !l.blind {
+		forks, ok := l.source.births()
+		threads, also := l.source.living()
+		l.base, l.based = tally{forks: forks, threads: threads}, ok && also
+	}
+	l.unborn = based && l.based && before.forks == l.base.forks
+	found, err := l.source.list()
+	if err != nil {
+		return err
+	}
+	l.takeOver(found)
+	return nil
+}
+
+// again begins a listing in which everybody of the last one is still there.
+func (l *Lister) again() {
+	l.findParents(l.procs, l.about)
+	for i := range l.about {
+		l.about[i] = l.take(&l.about[i], l.about[i].exact)
+	}
+}
+
+// take is what is noted of a process that is still there. exact says whether the number of its threads is still right.
+func (l *Lister) take(was *about, exact bool) about {
+	return about{
+		ino: was.ino, same: true, parent: was.parent, process: was.process,
+		counted: exact || was.counted && !l.first, exact: exact,
+	}
+}
+
+// verify compares the list with the one before. When the counters are the same before, between and after the two, the lists
+// are, or the counters do not mean what they seem to.
+func (l *Lister) verify() {
+	equal := func(a, b Proc) bool { return a.PID == b.PID && a.Start == b.Start }
+	if !slices.EqualFunc(l.procs, l.before.procs, equal) && l.unchanged() {
+		l.blind = true
+	}
+}
+
+// forget drops all that is known.
+func (l *Lister) forget() {
+	for i := range l.about {
+		l.drop(i)
+	}
+	l.procs, l.about, l.based = l.procs[:0], l.about[:0], false
+}
+
+// findParents notes who of some processes has children among them.
+func (l *Lister) findParents(procs []Proc, about []about) {
+	for i := range about {
+		about[i].parent = false
+	}
+	at, of := -1, 0 // siblings often stand together
+	for i := range procs {
+		if ppid := procs[i].PPID; ppid != of {
+			of, at = ppid, -1
+			if parent, ok := search(procs, ppid); ok {
+				at = parent
+			}
+		}
+		if at >= 0 {
+			about[at].parent = true
+		}
+	}
 }
 
 // readDoubtful reads what cannot be taken over: parents before their children are judged by them.
@@ -116,11 +252,7 @@ func (l *Lister) readDoubtful() error {
 func (l *Lister) takeOver(found []entryOf) {
 	old := listing{procs: l.procs, about: l.about}
 	l.procs, l.about, l.before = l.before.procs[:0], l.before.about[:0], old
-	for i := range old.procs {
-		if parent, ok := search(old.procs, old.procs[i].PPID); ok {
-			old.about[parent].parent = true
-		}
-	}
+	l.findParents(old.procs, old.about)
 	at := 0
 	for _, entry := range found {
 		for at < len(old.procs) && old.procs[at].PID < entry.pid {
@@ -130,10 +262,20 @@ func (l *Lister) takeOver(found []entryOf) {
 		// 1 is what the kernel shows when it had no memory for an inode.
 		if at < len(old.procs) && old.procs[at].PID == entry.pid && old.about[at].ino == entry.ino && entry.ino > 1 {
 			p = old.procs[at]
-			known = about{same: true, parent: old.about[at].parent, counted: !l.first && old.about[at].counted}
+			was := &old.about[at]
+			// Where nobody was born, who had one thread has not more.
+			known = l.take(was, was.exact && l.unborn && p.Threads == 1)
+			was.process = nil
 		}
 		known.ino = entry.ino
 		l.procs, l.about = append(l.procs, p), append(l.about, known)
+	}
+	for i := range old.about {
+		if a := &old.about[i]; a.process != nil {
+			a.process.close()
+			a.process = nil
+			l.held--
+		}
 	}
 }
 
@@ -146,7 +288,7 @@ func (l *Lister) unread(i int) bool {
 		return true
 	case p.Ended():
 		return false // and stays so until somebody waits for it
-	case p.State == 'Z', p.Start >= l.since, known.parent, p.PPID == 0:
+	case p.State == 'Z', p.Start >= l.since, known.parent && !known.runs, p.PPID == 0:
 		return true
 	}
 	return l.first && p.PID%everyListing == l.turn
@@ -162,7 +304,7 @@ func (l *Lister) stray(i int) bool {
 		return true
 	}
 	a := &l.about[parent]
-	return !a.same || !a.read || a.gone || l.procs[parent].Ended()
+	return !a.same || !a.read && !a.runs || a.gone || l.procs[parent].Ended()
 }
 
 // leaders reads the parents and the leaders of what is new: whether an orphan belongs to us depends on their groups and
@@ -186,6 +328,7 @@ func (l *Lister) leaders() error {
 
 // readAt reads the process at i.
 func (l *Lister) readAt(i int) error {
+	l.hold(i)
 	p, alive, err := l.source.process(l.procs[i].PID)
 	if err != nil {
 		return err
@@ -194,9 +337,11 @@ func (l *Lister) readAt(i int) error {
 	if alive && known.same && p.Start != l.procs[i].Start {
 		l.plain = true
 	}
-	known.read, known.counted, known.gone = true, true, !alive
+	known.read, known.counted, known.exact, known.gone = true, true, true, !alive
 	if alive {
 		l.procs[i] = p
+	} else {
+		l.drop(i)
 	}
 	return nil
 }
@@ -211,9 +356,6 @@ func (l *Lister) compact() {
 		}
 	}
 	l.procs, l.about = l.procs[:n], l.about[:n]
-	for i := range l.about {
-		l.about[i].parent = false
-	}
 }
 
 // Alive reports whether a process of the last listing has not ended, and is no zombie, and whether its stat had to be
@@ -230,7 +372,7 @@ func (l *Lister) Alive(pid int) (alive, read bool) {
 	if err != nil || !alive || p.Start != l.procs[i].Start {
 		return false, true
 	}
-	l.procs[i], l.about[i].read, l.about[i].counted = p, true, true
+	l.procs[i], l.about[i].read, l.about[i].counted, l.about[i].exact = p, true, true, true
 	return !p.Ended(), true
 }
 
@@ -242,7 +384,7 @@ func (l *Lister) Threads(pid int) int {
 	}
 	if !l.about[i].counted {
 		l.procs[i].Threads = l.source.threads(pid)
-		l.about[i].counted = true
+		l.about[i].counted, l.about[i].exact = true, true
 	}
 	return l.procs[i].Threads
 }

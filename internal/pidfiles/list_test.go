@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
 )
 
 // machine is a model of the processes of a machine, with the kernel's rules for parents: it is what a Lister and a plain
@@ -26,12 +27,26 @@ type machine struct {
 	now   uint64
 	inos  uint64
 	reads int
+	lists int
+	forks uint64
+	holds []*modelProc // by ^fd
+	amid  func()       // happens before whatever the machine is asked
 	fault error
+}
+
+// asked lets time pass.
+func (m *machine) asked() {
+	if amid := m.amid; amid != nil {
+		m.amid = nil
+		amid()
+		m.amid = amid
+	}
 }
 
 type modelProc struct {
 	Proc
-	ino uint64
+	ino    uint64
+	reaped bool
 }
 
 func newMachine() *machine {
@@ -44,12 +59,15 @@ func newMachine() *machine {
 
 func (m *machine) born(pid, parent, group, session int) *modelProc {
 	m.inos++
-	p := &modelProc{Proc{PID: pid, PPID: parent, PGrp: group, Session: session, Threads: 1, Start: m.now, State: 'S'}, m.inos}
+	m.forks++
+	p := &modelProc{Proc: Proc{PID: pid, PPID: parent, PGrp: group, Session: session, Threads: 1, Start: m.now, State: 'S'}, ino: m.inos}
 	m.procs[pid] = p
 	return p
 }
 
 func (m *machine) list() ([]entryOf, error) {
+	m.asked()
+	m.lists++
 	if m.fault != nil {
 		return nil, m.fault
 	}
@@ -61,6 +79,7 @@ func (m *machine) list() ([]entryOf, error) {
 }
 
 func (m *machine) process(pid int) (Proc, bool, error) {
+	m.asked()
 	m.reads++
 	if p := m.procs[pid]; p != nil {
 		return p.Proc, true, nil
@@ -69,10 +88,44 @@ func (m *machine) process(pid int) (Proc, bool, error) {
 }
 
 func (m *machine) threads(pid int) int {
+	m.asked()
 	if p := m.procs[pid]; p != nil {
 		return p.Threads
 	}
 	return 0
+}
+
+func (m *machine) births() (uint64, bool) {
+	m.asked()
+	return m.forks, true
+}
+
+func (m *machine) living() (n uint64, ok bool) {
+	m.asked()
+	for _, p := range m.procs {
+		n += uint64(p.Threads)
+	}
+	return n, true
+}
+
+// hold gives descriptors that nobody can close.
+func (m *machine) hold(pid int) (*handle, error) {
+	m.asked()
+	p := m.procs[pid]
+	if p == nil {
+		return nil, unix.ESRCH
+	}
+	m.holds = append(m.holds, p)
+	return &handle{fd: ^len(m.holds) + 1}, nil
+}
+
+func (m *machine) ended(fds []unix.PollFd) {
+	m.asked()
+	for i := range fds {
+		if p := m.holds[^fds[i].Fd]; p.reaped || p.Ended() {
+			fds[i].Revents = unix.POLLIN
+		}
+	}
 }
 
 // plain is what a scan finds.
@@ -134,6 +187,7 @@ func (m *machine) step(choose func(int) int) {
 	case 5:
 		for _, pid := range slices.Sorted(maps.Keys(m.procs)) {
 			if m.procs[pid].Ended() && choose(2) == 0 {
+				m.procs[pid].reaped = true
 				delete(m.procs, pid)
 			}
 		}
@@ -142,11 +196,13 @@ func (m *machine) step(choose func(int) int) {
 	case 7:
 		p.PGrp = p.PID // setpgid
 	case 8:
+		before := p.Threads
 		p.Threads = 1 + choose(4)
 		p.State = "SRSZ"[choose(4)]
 		if p.State == 'Z' {
 			p.Threads = max(p.Threads, 2) // the first thread has ended, others go on
 		}
+		m.forks += uint64(max(p.Threads-before, 0) + choose(2)*choose(3)) // some have ended already
 	}
 }
 
@@ -212,13 +268,41 @@ func (j *judge) compare(t *testing.T, first bool) {
 	}
 }
 
+// disturb is a pass amid which things happen. Whatever it sees, it must not mislead the one after it.
+func (j *judge) disturb(choose func(int) int) {
+	j.m.amid = func() {
+		if choose(6) == 0 {
+			j.m.step(choose)
+		}
+	}
+	defer func() { j.m.amid = nil }()
+	j.l.begin(j.m.now)
+	for range 1 + choose(2) {
+		procs, err := j.l.List()
+		if err != nil {
+			return
+		}
+		for i := range procs {
+			if choose(2) == 0 {
+				j.l.Threads(procs[i].PID)
+			}
+		}
+		if len(procs) > 0 {
+			j.l.Alive(procs[choose(len(procs))].PID)
+		}
+	}
+}
+
 // run lets a model live, with a pass of one or more listings from time to time.
 func run(t *testing.T, steps int, choose func(int) int) {
 	m := newMachine()
-	j := &judge{m: m, l: &Lister{source: m}, plain: History{}, ours: History{}}
+	j := &judge{m: m, l: &Lister{source: m, limit: 6}, plain: History{}, ours: History{}}
 	for range steps {
 		for range choose(12) {
 			m.step(choose)
+		}
+		if choose(3) == 0 {
+			j.disturb(choose)
 		}
 		j.named = map[int]Named{}
 		for _, p := range m.user() {
@@ -266,19 +350,25 @@ func FuzzListIsScan(f *testing.F) {
 
 // TestListReadsWhatMayHaveChanged counts the reads of one listing after another.
 func TestListReadsWhatMayHaveChanged(t *testing.T) {
+	for _, limit := range []int{0, 100} {
+		testListReads(t, limit)
+	}
+}
+
+func testListReads(t *testing.T, limit int) {
 	m := newMachine()
 	m.born(10, 1, 10, 10)
 	for pid := 100; pid < 900; pid++ {
 		m.born(pid, 10, 10, 10)
 	}
-	l := &Lister{source: m}
+	l := &Lister{source: m, limit: limit}
 	reads := func(fresh bool) int {
 		t.Helper()
 		if fresh {
 			m.now += 1000
 			l.begin(m.now)
 		}
-		m.reads = 0
+		m.reads, m.lists = 0, 0
 		if _, err := l.List(); err != nil {
 			t.Fatal(err)
 		}
@@ -287,20 +377,31 @@ func TestListReadsWhatMayHaveChanged(t *testing.T) {
 	if got := reads(true); got != len(m.procs) {
 		t.Errorf("first listing: %d reads of %d", got, len(m.procs))
 	}
-	const few = 4 // those who have a parent outside, or children
+	few := 4 // those who have a parent outside, or children
 	if got, limit := reads(true), few+800/everyListing+1; got > limit {
 		t.Errorf("nothing has changed: %d reads, at most %d wanted", got, limit)
 	}
-	if got := reads(false); got > few {
-		t.Errorf("again in the same pass: %d reads, at most %d wanted", got, few)
+	if limit > 0 {
+		few = 2 // pid 1 and kthreadd; the children of both are known to have living parents
+	}
+	if got := reads(false); got > few || m.lists != 0 {
+		t.Errorf("again in the same pass: %d reads and %d listings, at most %d and none wanted", got, m.lists, few)
+	}
+	m.forks++
+	if got := reads(false); got > few || m.lists != 1 {
+		t.Errorf("one came and went: %d reads and %d listings, at most %d and one wanted", got, m.lists, few)
 	}
 	m.born(950, 10, 10, 10)
-	if got := reads(false); got > few+1 {
-		t.Errorf("one is new: %d reads, at most %d wanted", got, few+1)
+	if got := reads(false); got > few+2 || m.lists != 1 {
+		t.Errorf("one is new: %d reads, at most %d wanted", got, few+2)
 	}
 	m.end(m.procs[10], 1)
-	if got := reads(false); got < 800 {
-		t.Errorf("their parent has ended: %d reads, at least 800 wanted", got)
+	if got := reads(false); got < 800 || m.lists != 0 {
+		t.Errorf("their parent has ended: %d reads and %d listings, at least 800 and none wanted", got, m.lists)
+	}
+	l.forget()
+	if l.held != 0 {
+		t.Errorf("%d processes held after all were dropped", l.held)
 	}
 	for _, p := range m.procs {
 		p.ino = 7 // an inode that does not tell processes apart
@@ -312,6 +413,70 @@ func TestListReadsWhatMayHaveChanged(t *testing.T) {
 	}
 	if got := reads(true); got != len(m.procs) {
 		t.Errorf("inodes stand for several processes: %d reads of %d", got, len(m.procs))
+	}
+}
+
+// TestListCountsThreadsAgain: who has one thread has one as long as nobody was born, and who has more may have lost one.
+func TestListCountsThreadsAgain(t *testing.T) {
+	m := newMachine()
+	m.born(10, 1, 10, 10)
+	m.born(11, 1, 10, 10).Threads = 4
+	l := &Lister{source: m, limit: 10}
+	pass := func() {
+		t.Helper()
+		m.now += 1000
+		l.begin(m.now)
+		if _, err := l.List(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(what string, one, four int) {
+		t.Helper()
+		pass()
+		if a, b := l.Threads(10), l.Threads(11); a != one || b != four {
+			t.Errorf("%s: %d and %d threads, want %d and %d", what, a, b, one, four)
+		}
+	}
+	l.turn = 1
+	check("first", 1, 4)
+	m.procs[11].Threads = 3
+	check("one has ended", 1, 3)
+	m.procs[11].Threads, m.procs[10].Threads = 2, 2
+	m.forks++
+	check("one has ended, and one was born elsewhere", 2, 2)
+}
+
+// TestListDoubtsCounters: counters that do not move when they should are found out.
+func TestListDoubtsCounters(t *testing.T) {
+	m := newMachine()
+	l := &Lister{source: m}
+	m.born(10, 1, 10, 10)
+	for range 3 * everyListing {
+		m.now += 1000
+		l.begin(m.now)
+		if _, err := l.List(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l.blind {
+		t.Error("doubted without a cause")
+	}
+	m.born(20, 1, 20, 20)
+	m.forks--
+	m.procs[10].reaped = true
+	delete(m.procs, 10)
+	for range everyListing {
+		m.now += 1000
+		l.begin(m.now)
+		if _, err := l.List(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !l.blind {
+		t.Error("a birth that was not counted was not found")
+	}
+	if diff := cmp.Diff(m.plain(), l.procs); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
@@ -347,6 +512,7 @@ func TestListAfterFault(t *testing.T) {
 	l := &Lister{source: m}
 	for _, fault := range []error{nil, errors.New("fault"), nil} {
 		m.fault = fault
+		m.forks++
 		l.begin(m.now)
 		procs, err := l.List()
 		if !errors.Is(err, fault) || err == nil && !cmp.Equal(procs, m.plain()) {

@@ -73,6 +73,10 @@ func helper(mode string) error {
 		}
 	case "leaderless": // the first thread ends, another one goes on
 		return leaderless()
+	case "storm": // processes and threads come and go
+		return storm()
+	case "exec":
+		return execElsewhere()
 	case "reuse":
 		return reuse(argument)
 	default:

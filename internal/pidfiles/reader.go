@@ -21,8 +21,9 @@ type reader struct {
 	proc     string
 	trust    bool
 	verdicts map[string]verdict // by file
-	boot     func() time.Time   // bootTime
-	buf      []byte             // content of the file being read
+	kept     keptClaims
+	boot     func() time.Time // bootTime
+	buf      []byte           // content of the file being read
 }
 
 // A verdict is whether a process was too young for a file. It cannot change while both are the same, whatever happens
@@ -45,8 +46,17 @@ type fileVersion struct {
 // claim reads and judges one pid file.
 func (r *reader) claim(file, cgroup string) Claim {
 	c := Claim{File: file, Cgroup: cgroup}
-	c.State, c.Reason = r.judge(&c)
-	if c.State != OK && c.process != nil {
+	if kept := r.kept.find(file, r.trust); kept != nil {
+		c.State, c.PID, c.Start, c.process = OK, kept.named.PID, kept.named.Start, kept.held.use()
+		return c
+	}
+	began := time.Now()
+	var version fileVersion
+	c.State, c.Reason, version = r.judge(&c)
+	switch {
+	case c.State == OK:
+		r.kept.keep(&c, version, r.trust, began)
+	case c.process != nil:
 		c.process.close()
 		c.process = nil
 		c.Start = 0
@@ -54,30 +64,32 @@ func (r *reader) claim(file, cgroup string) Claim {
 	return c
 }
 
-// judge fills in the claim, as far as it gets.
-func (r *reader) judge(c *Claim) (State, string) {
+// judge fills in the claim, as far as it gets, and says which version of the file it judged.
+func (r *reader) judge(c *Claim) (State, string, fileVersion) {
 	if !filepath.IsAbs(c.File) {
-		return Refused, "not an absolute path"
+		return Refused, "not an absolute path", fileVersion{}
 	}
 	data, version, err := r.read(c.File)
 	if err != nil {
-		return describe(err)
+		state, reason := describe(err)
+		return state, reason, version
 	}
 	if len(data) > maxFileSize {
-		return Malformed, fmt.Sprintf("longer than %d bytes", maxFileSize)
+		return Malformed, fmt.Sprintf("longer than %d bytes", maxFileSize), version
 	}
 	pid, err := ParsePID(data)
 	if err != nil {
-		return Malformed, err.Error()
+		return Malformed, err.Error(), version
 	}
 	c.PID = pid
 	if pid == 1 {
-		return Refused, "pid 1 is never placed"
+		return Refused, "pid 1 is never placed", version
 	}
 	if pid == os.Getpid() {
-		return Refused, "the daemon itself is never placed"
+		return Refused, "the daemon itself is never placed", version
 	}
-	return r.identify(c, version)
+	state, reason := r.identify(c, version)
+	return state, reason, version
 }
 
 // read returns the content of a pid file, one byte more than allowed at most, and which version of the file it is. The
@@ -178,10 +190,28 @@ func versionOf(fd int) (fileVersion, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return fileVersion{}, err
 	}
+	return versionIn(&st), nil
+}
+
+// versionAt is versionOf for a name, see fstatat(2).
+func versionAt(dir int, name string, flags int) (fileVersion, error) {
+	var st unix.Stat_t
+	for {
+		err := unix.Fstatat(dir, name, &st, flags)
+		if err == nil {
+			return versionIn(&st), nil
+		}
+		if err != unix.EINTR {
+			return fileVersion{}, err
+		}
+	}
+}
+
+func versionIn(st *unix.Stat_t) fileVersion {
 	return fileVersion{
 		dev: uint64(st.Dev), ino: st.Ino, mtime: st.Mtim, ctime: st.Ctim,
 		uid: st.Uid, mode: st.Mode, size: st.Size, numberOfLinks: uint64(st.Nlink),
-	}, nil
+	}
 }
 
 // identify finds the process, holds it, and says whether the file may name it. The order matters: once the pidfd is
@@ -325,6 +355,7 @@ func (r *reader) forget(claims []Claim) {
 			delete(r.verdicts, file)
 		}
 	}
+	r.kept.end(used)
 }
 
 // kindName says in words what kind of file it is.

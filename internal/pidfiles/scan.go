@@ -22,6 +22,7 @@ type Scanner struct {
 	stat  []byte
 	links unix.Statx_t
 	procs []Proc
+	born  *births // nil: the counters cannot be read
 }
 
 // An entryOf is the directory of a process in /proc.
@@ -36,7 +37,12 @@ func NewScanner(proc string) (*Scanner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", proc, err)
 	}
+	born, err := openBirths(fd)
+	if err != nil {
+		born = nil // it takes longer without them
+	}
 	return &Scanner{
+		born: born,
 		proc: proc,
 		fd:   fd,
 		dir:  make([]byte, 32<<10),
@@ -46,8 +52,13 @@ func NewScanner(proc string) (*Scanner, error) {
 	}, nil
 }
 
-// Close releases the descriptor.
-func (s *Scanner) Close() error { return unix.Close(s.fd) }
+// Close releases the descriptors.
+func (s *Scanner) Close() error {
+	if s.born != nil {
+		s.born.close()
+	}
+	return unix.Close(s.fd)
+}
 
 // Scan reads /proc once and returns its processes sorted by pid, kernel threads and zombies included. The result is
 // valid until the next Scan.
@@ -162,6 +173,26 @@ func (s *Scanner) threads(pid int) int {
 		return 0
 	}
 }
+
+// births reads how many forks and clones there have been since boot.
+func (s *Scanner) births() (forks uint64, ok bool) {
+	if s.born == nil {
+		return 0, false
+	}
+	return s.born.forks()
+}
+
+// living reads how many threads there are.
+func (s *Scanner) living() (threads uint64, ok bool) {
+	if s.born == nil {
+		return 0, false
+	}
+	return s.born.threads()
+}
+
+func (s *Scanner) hold(pid int) (*handle, error) { return hold(pid) }
+
+func (s *Scanner) ended(fds []unix.PollFd) { ended(fds) }
 
 // read reads the file s.path below /proc. The raw call is for the path, of which unix.Openat would make a copy.
 func (s *Scanner) read() ([]byte, unix.Errno) {

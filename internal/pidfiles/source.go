@@ -40,6 +40,10 @@ type Config struct {
 	// Trust switches off every check of who owns or could have written a pid file, and of its age.
 	Trust bool
 
+	// Hold lets the source hold the processes that are named, as many as [MaxHeld] allows, from one [Source.Read] to the
+	// next, so that files which have not changed are not judged again. [Source.Close] lets go of them.
+	Hold bool
+
 	// Log gets a line whenever a claim's state changes. Nil: nothing is logged.
 	Log *zap.Logger
 
@@ -79,6 +83,10 @@ func New(config Config) *Source {
 		reader:   reader{proc: config.Proc, trust: config.Trust, verdicts: map[string]verdict{}, boot: bootTime},
 		commands: map[string]commandResult{},
 	}
+	s.reader.kept = keptClaims{slack: settledAfter, byFile: map[string]*keptClaim{}, ways: map[string]*walked{}}
+	if config.Hold {
+		s.reader.kept.limit = maxHeld()
+	}
 	s.SetRules(Rules{Files: config.Files, Command: config.Command, Trust: config.Trust})
 	return s
 }
@@ -104,7 +112,11 @@ func (s *Source) SetRules(r Rules) {
 func (s *Source) Read(cgroups []Cgroup) []Claim {
 	s.reading.Lock()
 	defer s.reading.Unlock()
-	s.reader.trust = s.rules.Load().Trust
+	if trust := s.rules.Load().Trust; trust != s.reader.trust {
+		s.reader.trust = trust
+		s.reader.kept.dropAll()
+	}
+	s.reader.kept.begin()
 	var claims []Claim
 	var faults []Fault
 	for _, cgroup := range cgroups {
@@ -123,6 +135,13 @@ func (s *Source) Read(cgroups []Cgroup) []Claim {
 	s.note(claims, faults)
 	s.reader.forget(claims)
 	return claims
+}
+
+// Close lets go of all processes that are held. Claims that were returned keep theirs.
+func (s *Source) Close() {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	s.reader.kept.dropAll()
 }
 
 // Patterns returns what [Watch.SetFiles] has to watch for cgroups: the pid files, globs not expanded. It is sorted.

@@ -13,7 +13,7 @@ import (
 
 // maxListings bounds how often one pass lists processes again because new ones
 // appeared. Every listing but the first finds only what was born outside before
-// its parent was moved, so two or three do.
+// its parent was moved, so two or three do; where nobody was born at all, one does.
 const maxListings = 50
 
 // members decides and moves who belongs where.
@@ -115,7 +115,13 @@ func (m *members) assign(t *Tree, c *claimed, procs []pidfiles.Proc, since uint6
 //
 // The named processes are moved before anything is listed, so that whatever
 // they fork from then on is born inside; then listing repeats until nothing new
-// appears, each listing's moves in one burst, parents first.
+// appears, each listing's moves in one burst, parents first. A listing judges only
+// whom none of the pass before it has judged.
+//
+// There is nothing new when the kernel has counted no birth since before the
+// listing (pidfiles.Lister.Unchanged): a child that is born beside the move of its
+// parent is counted before the kernel makes the move, or is born inside
+// (copy_process in its kernel/fork.c holds cgroup_threadgroup_rwsem meanwhile).
 func (p *placer) place() {
 	r := p.r
 	if r.members.source == nil {
@@ -135,14 +141,18 @@ func (p *placer) place() {
 		p.listings++
 		p.sound = 0
 		moved := 0
+		var judged []judgement
 		for _, t := range r.desired.Trees {
 			if t.Mode == Own {
-				moved += p.move(t, p.misplaced(t, r.members.assign(t, p.claimed, procs, p.since)))
+				assigned := r.members.assign(t, p.claimed, procs, p.since)
+				moved += p.move(t, p.misplaced(t, assigned))
+				judged = append(judged, judgement{t, assigned})
 			}
 		}
-		if moved == 0 || p.dry != nil || p.applier.ctx.Err() != nil {
+		if moved == 0 || p.dry != nil || p.applier.ctx.Err() != nil || r.members.lister.Unchanged() {
 			return
 		}
+		p.note(judged)
 		clear(p.homes)
 	}
 	p.refuse("placement", fmt.Errorf("processes still appear outside their cgroups after %d listings", maxListings))
@@ -162,10 +172,33 @@ type placer struct {
 	failed  map[string]map[int]error // by hierarchy
 	refused []Fault
 
-	since    uint64                     // when the pass began
-	listings int                        // of this placement
-	homes    map[*Tree]map[string]*home // by path, until something has moved
-	sound    int                        // in this listing: processes in a row that were to be moved and lived
+	since    uint64                              // when the pass began
+	listings int                                 // of this placement
+	homes    map[*Tree]map[string]*home          // by path, until something has moved
+	sound    int                                 // in this listing: processes in a row that were to be moved and lived
+	judged   map[*Tree]map[pidfiles.Ident]string // who was found to belong where in an earlier listing, and is there if that was possible
+}
+
+// judgement is who belongs where in a tree, by one listing.
+type judgement struct {
+	tree     *Tree
+	assigned []pidfiles.Assignment
+}
+
+// note keeps what was judged for the listings that follow.
+func (p *placer) note(judged []judgement) {
+	if p.judged == nil {
+		p.judged = map[*Tree]map[pidfiles.Ident]string{}
+	}
+	for _, j := range judged {
+		if p.judged[j.tree] == nil {
+			p.judged[j.tree] = make(map[pidfiles.Ident]string, len(j.assigned))
+		}
+		for i := range j.assigned {
+			a := &j.assigned[i]
+			p.judged[j.tree][a.Ident()] = a.Path
+		}
+	}
 }
 
 // roots moves the named processes that are not in place yet.
@@ -205,8 +238,12 @@ const soundEnough = 32
 // misplaced compares what belongs somewhere with what is there.
 func (p *placer) misplaced(t *Tree, assigned []pidfiles.Assignment) []move {
 	var out []move
+	judged := p.judged[t]
 	for i := range assigned {
 		a := &assigned[i]
+		if judged != nil && judged[a.Ident()] == a.Path {
+			continue
+		}
 		h := p.home(t, a.Path)
 		p.findSplit(t, h)
 		if p.placed(t, h, a) || p.failed[t.Hierarchy][a.PID] != nil || p.shielded(t, a) || !p.alive(a.PID) {
@@ -215,21 +252,6 @@ func (p *placer) misplaced(t *Tree, assigned []pidfiles.Assignment) []move {
 		out = append(out, move{a.PID, h.path})
 	}
 	return out
-}
-
-// placed reports whether a process is whole where it belongs.
-func (p *placer) placed(t *Tree, h *home, a *pidfiles.Assignment) bool {
-	// Before the listing there may have been another process with that pid.
-	if h.after || a.Start < p.since {
-		if h.holds(a.PID) {
-			return !slices.Contains(h.split, a.PID)
-		}
-		if h.after {
-			return false
-		}
-	}
-	p.reread(t, h)
-	return h.holds(a.PID) && !slices.Contains(h.split, a.PID)
 }
 
 // alive reports whether a process that is to be moved lives. What the listing has
@@ -248,115 +270,6 @@ func (p *placer) alive(pid int) bool {
 	return alive
 }
 
-// home is where processes of a configured cgroup belong, and who is there.
-type home struct {
-	path    string
-	pids    []int // sorted
-	after   bool  // pids were read after the listing
-	checked bool  // for split
-	split   []int // of pids, those of which some threads are elsewhere
-}
-
-func (h *home) holds(pid int) bool {
-	_, ok := slices.BinarySearch(h.pids, pid)
-	return ok
-}
-
-// home returns the home of a configured cgroup. It is read once for the named
-// processes, before the listing; that is enough while everybody is there.
-func (p *placer) home(t *Tree, path string) *home {
-	if h := p.homes[t][path]; h != nil {
-		return h
-	}
-	if p.homes[t] == nil {
-		p.homes[t] = map[string]*home{}
-	}
-	h := &home{path: t.HomeOf(path), after: p.listings > 0}
-	p.homes[t][path] = h
-	p.fill(t, h)
-	return h
-}
-
-// reread reads a home after the listing.
-func (p *placer) reread(t *Tree, h *home) {
-	h.after = true
-	p.fill(t, h)
-}
-
-// fill reads who is in a home. It is empty while it does not exist.
-func (p *placer) fill(t *Tree, h *home) {
-	h.pids = h.pids[:0]
-	o := p.r.observers[t.Hierarchy]
-	if o == nil || o.state.Nodes[h.path] == nil {
-		return
-	}
-	pids, err := o.fs.Procs(t.Full(h.path), h.pids)
-	if err != nil {
-		return
-	}
-	if !slices.IsSorted(pids) {
-		slices.Sort(pids)
-	}
-	h.pids = pids
-}
-
-// findSplit finds the processes that are not whole in a home, once a pass: what is
-// moved in it is moved as a whole.
-func (p *placer) findSplit(t *Tree, h *home) {
-	if h.checked {
-		return
-	}
-	h.checked = true
-	if t.Controlled || p.listings > 1 {
-		return // whole processes only
-	}
-	threads := p.r.members.lister.Threads
-	if !slices.ContainsFunc(h.pids, func(pid int) bool { return threads(pid) > 1 }) {
-		return
-	}
-	if !h.after {
-		p.reread(t, h) // what was born inside meanwhile has threads there as well
-	}
-	if o := p.r.observers[t.Hierarchy]; o != nil {
-		h.split = split(o.fs, t.Full(h.path), h.pids, threads)
-	}
-}
-
-// split finds processes of which only some threads are in dir: a v1 hierarchy
-// places threads, and tools that write to `tasks` (as our ancestor did) move one.
-// One comparison of sums is enough while everything is whole. threads counts the
-// threads of a process, 0 of one that is not known.
-func split(fs FS, dir string, pids []int, threads func(pid int) int) []int {
-	sum, several := 0, false
-	for _, pid := range pids {
-		n := threads(pid)
-		sum += n
-		several = several || n > 1
-	}
-	if !several {
-		return nil
-	}
-	tasks, err := fs.Tasks(dir, nil)
-	if err != nil || len(tasks) >= sum {
-		return nil
-	}
-	in := make(map[int]bool, len(tasks))
-	for _, tid := range tasks {
-		in[tid] = true
-	}
-	var out []int
-	for _, pid := range pids {
-		if threads(pid) < 2 {
-			continue
-		}
-		tids, err := pidfiles.Threads(pid)
-		if err == nil && slices.ContainsFunc(tids, func(tid int) bool { return !in[tid] }) {
-			out = append(out, pid)
-		}
-	}
-	return out
-}
-
 // shielded says whether a descendant sits in a cgroup that protected_cgroup
 // names: it is left there.
 func (p *placer) shielded(t *Tree, a *pidfiles.Assignment) bool {
@@ -372,22 +285,42 @@ func (p *placer) shielded(t *Tree, a *pidfiles.Assignment) bool {
 	return ok && below && p.r.opt.Shield.Named(t.All, rel)
 }
 
+// burst is who moves into one cgroup.
+type burst struct {
+	path string
+	pids []int
+}
+
+// bursts sorts moves by where they lead, in the order in which these are met first.
+func bursts(moves []move) []burst {
+	var out []burst
+	at := map[string]int{}
+	last := -1
+	for _, m := range moves {
+		if last < 0 || out[last].path != m.path {
+			i, known := at[m.path]
+			if !known {
+				i = len(out)
+				at[m.path] = i
+				out = append(out, burst{path: m.path})
+			}
+			last = i
+		}
+		out[last].pids = append(out[last].pids, m.pid)
+	}
+	return out
+}
+
 // move makes the moves of one listing in one burst and counts those made.
 func (p *placer) move(t *Tree, moves []move) (moved int) {
 	o := p.r.observers[t.Hierarchy]
 	if o == nil {
 		return 0
 	}
-	order, byPath := []string{}, map[string][]int{}
-	for _, m := range moves {
-		if byPath[m.path] == nil {
-			order = append(order, m.path)
-		}
-		byPath[m.path] = append(byPath[m.path], m.pid)
-	}
-	for _, at := range order {
+	for _, b := range bursts(moves) {
+		at := b.path
 		if p.dry != nil {
-			for _, pid := range byPath[at] {
+			for _, pid := range b.pids {
 				p.dry(Step{Op: OpMove, Phase: PhaseMove, Tree: t, Dir: t.Full(at), Path: at, PID: pid})
 			}
 			continue
@@ -395,7 +328,7 @@ func (p *placer) move(t *Tree, moves []move) (moved int) {
 		if o.state.Nodes[at] == nil {
 			continue // it could not be made, which is a fault of its own
 		}
-		pids := slices.DeleteFunc(byPath[at], func(pid int) bool {
+		pids := slices.DeleteFunc(b.pids, func(pid int) bool {
 			claim := p.claimed.byPID[pid]
 			return claim != nil && !claim.Alive()
 		})

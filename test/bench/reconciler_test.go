@@ -47,7 +47,7 @@ func reconcilerRole(args []string) error {
 	r, err := reconcile.New(reconcile.Config{
 		CgroupDir: "/sys/fs/cgroup", Root: o.Root, StateDir: o.StateDir, Shield: shield, Interval: time.Hour, Log: zap.NewNop(),
 		Origin:    func() zkconf.Origin { return zkconf.Origin{Kind: zkconf.KindFile, Path: "bench"} },
-		PidFiles:  pidfiles.New(pidfiles.Config{Files: o.PidFiles}),
+		PidFiles:  pidfiles.New(pidfiles.Config{Files: o.PidFiles, Hold: true}),
 		Published: func(s *reconcile.Snapshot) { passes <- s },
 		Measure:   func(pass func()) { busy.Store(true); pass(); busy.Store(false) },
 	})
