@@ -76,10 +76,15 @@ func (r *Reconciler) brief(ctx context.Context, w work, began time.Time, done Co
 	}
 	r.settled = true
 	r.passes++
+	return r.again(Pass{Began: began, Duration: time.Since(began), Listings: r.listings, Counts: a.counts})
+}
+
+// again is the last snapshot after a pass that left the cgroups as they were.
+func (r *Reconciler) again(p Pass) *Snapshot {
 	s := *r.last
 	s.Document, s.Trees, s.Changed, s.Corrections, s.Passes = r.doc, r.desired.Trees, false, r.corrections, r.passes
 	s.Faults = slices.Concat(r.faults, r.held)
-	s.Pass = Pass{Began: began, Duration: time.Since(began), Listings: r.listings, Counts: a.counts}
+	s.Pass = p
 	r.last = &s
 	return r.last
 }
