@@ -129,6 +129,7 @@ func (m *mender) removed(t *Tree, o *observer, top *Dir, e cgfs.Event) bool {
 	if o.state.Nodes[parent(top.Path)] == nil || m.under(e) {
 		return false
 	}
+	reshaped := o.reshaped || o.strange(top.Path)
 	o.forget(top.Path)
 	for _, dir := range dirs {
 		d.makes(dir)
@@ -144,8 +145,11 @@ func (m *mender) removed(t *Tree, o *observer, top *Dir, e cgfs.Event) bool {
 	}
 	a := &applier{ctx: m.ctx, observers: m.r.observers, did: func(s Step) { m.done = append(m.done, s) }}
 	a.apply(plan)
-	if a.counts.Failed > 0 {
+	switch {
+	case a.counts.Failed > 0:
 		o.stale = true // the pass tries it again and tells
+	case a.counts.Created == len(dirs):
+		o.reshaped = reshaped // all is as it was before
 	}
 	m.counts.Created += a.counts.Created
 	m.counts.Written += a.counts.Written
@@ -164,6 +168,16 @@ func (m *mender) under(e cgfs.Event) bool {
 	return false
 }
 
+// strange says whether p or anything below it is a cgroup that the tree does not
+// name.
+func (o *observer) strange(p string) bool {
+	n := o.state.Nodes[p]
+	if n == nil {
+		return false
+	}
+	return n.Foreign || slices.ContainsFunc(n.Children, func(name string) bool { return o.strange(pathJoin(p, name)) })
+}
+
 // free says whether a place may be corrected now and by us: no fight holds the
 // correction up, and nothing of it is a fault.
 func (m *mender) free(place string) bool {
@@ -180,8 +194,16 @@ func (m *mender) tell(began time.Time) {
 	}
 	m.r.passes++
 	m.r.report(m.r.again(Pass{Began: began, Duration: time.Since(began), Counts: m.counts}))
-	if m.counts.Created > 0 {
-		m.r.journal.clear()
-		m.r.Placed()
+	if m.counts.Created == 0 {
+		return
 	}
+	m.r.journal.clear()
+	m.r.inbox.add(func(w *work) {
+		w.place = true
+		for _, s := range m.done {
+			if s.Op == OpMkdir {
+				put(&w.procs, s.Tree.Hierarchy, s.Dir, false)
+			}
+		}
+	})
 }

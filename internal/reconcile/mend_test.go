@@ -2,12 +2,16 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -151,7 +155,7 @@ func dump(t testing.TB, r *Reconciler, subsystem string) string {
 	walk = func(dir string) {
 		marked, err := h.Marked(dir)
 		if err != nil {
-			t.Fatal(err)
+			fmt.Fprintf(&b, "%v", err)
 		}
 		fmt.Fprintf(&b, "%q marked=%v", strings.TrimPrefix(dir, r.opt.Root), marked)
 		for _, file := range []string{"cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us"} {
@@ -160,10 +164,7 @@ func dump(t testing.TB, r *Reconciler, subsystem string) string {
 			}
 		}
 		b.WriteByte('\n')
-		children, err := h.Children(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
+		children, _ := h.Children(dir)
 		for _, name := range children {
 			walk(dir + "/" + name)
 		}
@@ -272,5 +273,94 @@ func TestKernelMend(t *testing.T) {
 	r.mu.Unlock()
 	if w := r.inbox.take(); len(w.dirs[h.Name()]) != 1 || read(t, r, "cpu", "a/b", "cpu.shares") != "7" {
 		t.Errorf("while a pass is under way: %+v", w)
+	}
+}
+
+// With a watch and passes at work at the same time, all that others do is put back,
+// and members are where they belong again, in the mirror too.
+func TestKernelWatched(t *testing.T) {
+	dir := t.TempDir()
+	named, put := exec.Command("sleep", "1000"), exec.Command("sleep", "1000") // by a pid file, and by hand
+	for _, cmd := range []*exec.Cmd{named, put} {
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	}
+	file := filepath.Join(dir, "g1.pid")
+	if err := os.WriteFile(file, []byte(strconv.Itoa(named.Process.Pid)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := onKernel(t, map[string][]string{"g1": {file}})
+	passes := make(chan *Snapshot, 1)
+	r.opt.Published = func(s *Snapshot) {
+		select {
+		case passes <- s:
+		default:
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var tasks sync.WaitGroup
+	started := make(chan struct{})
+	tasks.Go(func() { _ = r.Watch(ctx, func() { close(started) }) })
+	<-started
+	tasks.Go(func() { _ = r.Run(ctx) })
+	defer func() { cancel(); tasks.Wait() }()
+	r.SetDocument(document(t, many(60, "7")))
+	<-passes
+	cpu, acct := r.layout.Hierarchy("cpu"), r.layout.Hierarchy("cpuacct")
+	move := func(h *cgfs.Hierarchy, p string, pid int) {
+		var failed error
+		if err := h.Move(r.opt.Root+p, []int{pid}, func(_ int, err error) { failed = err }); errors.Join(err, failed) != nil {
+			t.Fatal(err, failed)
+		}
+	}
+	members := func() string {
+		var out []string
+		for _, p := range []string{"/g1", "/g2"} {
+			for _, h := range []*cgfs.Hierarchy{cpu, acct} {
+				pids, err := h.Procs(r.opt.Root+p, nil)
+				out = append(out, fmt.Sprint(pids, err))
+			}
+		}
+		return strings.Join(out, " ")
+	}
+	home := fmt.Sprintf("[%d] <nil> [%[1]d] <nil> [%d] <nil> [%[2]d] <nil>", named.Process.Pid, put.Process.Pid)
+	move(cpu, "/g2", put.Process.Pid)
+	eventually(t, func() string { return members() }, home)
+	want := dump(t, r, "cpu")
+	for i := range 59 {
+		name := "/g" + strconv.Itoa(i+1)
+		switch {
+		case i < 2:
+			if trees(r) == 1 {
+				continue
+			}
+			move(acct, "", []int{named.Process.Pid, put.Process.Pid}[i])
+			removeAll(acct, r.opt.Root+name) // it may be there again already, with its member
+		case i%2 == 0:
+			_ = cpu.Write(r.opt.Root+name, "cpu.shares", "9")
+		default:
+			_ = cpu.Rmdir(r.opt.Root + name)
+		}
+		if i%10 == 0 {
+			r.Reload()
+		}
+	}
+	eventually(t, func() string { return dump(t, r, "cpu") }, want)
+	eventually(t, members, home)
+}
+
+// eventually waits until something is what it should be.
+func eventually(t *testing.T, got func() string, want string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		now := got()
+		if now == want {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("(-want +got):\n%s", cmp.Diff(want, now))
+		}
 	}
 }

@@ -72,6 +72,7 @@ type Reconciler struct {
 	journal journal
 	loaded  bool
 
+	treeFaults  []Fault // of the document and its trees
 	placeFaults []Fault // of pid files that contradict each other
 	refused     []Fault // moves that have to be tried again, as the last placement left them
 	held        []Fault // corrections that wait
@@ -281,7 +282,7 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 		r.doc, r.settled = w.doc, false
 		quick, plain = r.quick(ctx, w, earlier)
 	}
-	if plain && !w.place {
+	if plain {
 		if seen := r.observe(work{dirs: w.dirs, procs: w.procs}); len(seen) == 0 && r.plain() {
 			return r.brief(ctx, w, began, quick)
 		}
@@ -335,7 +336,8 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 		r.mirrors(p, nil) // whoever was evacuated
 		r.refuse(p.refused)
 	}
-	r.faults = slices.Concat(faults, a.faults, r.placeFaults, r.refused)
+	r.treeFaults = slices.Concat(faults, a.faults)
+	r.faults = slices.Concat(r.treeFaults, r.placeFaults, r.refused)
 	r.conclude()
 	r.quiet = a.counts.Failed == 0 && len(r.held)+len(r.refused) == 0 && r.young.IsZero() && r.unread == 0
 	r.settled = true
@@ -532,7 +534,7 @@ func (r *Reconciler) own(t *Tree, self []cgfs.ProcCgroup) string {
 // mirrors lets every mirror follow; at limits it to some cgroups.
 func (r *Reconciler) mirrors(p *placer, at map[string]map[string]bool) {
 	for _, t := range r.desired.Trees {
-		if t.Mode != Mirror {
+		if t.Mode != Mirror || at != nil && len(at[t.Follows])+len(at[t.Hierarchy]) == 0 {
 			continue
 		}
 		var paths []string
