@@ -35,6 +35,8 @@ type Event struct {
 	// below Dir, which has an event of its own.
 	Name string
 	Kind EventKind
+	// Gone, of an EventTree without a Name: Dir was removed, or renamed away.
+	Gone bool
 }
 
 // Watcher reports what happens in cgroup directories through inotify, which
@@ -43,6 +45,7 @@ type Event struct {
 type Watcher struct {
 	file *os.File
 	poll poll
+	buf  []byte // Read's
 
 	mu    sync.Mutex
 	byWD  map[int32]place
@@ -129,18 +132,20 @@ func (w *Watcher) Len() int {
 }
 
 // Read waits for events and returns them, at least one. It returns
-// os.ErrClosed after Close.
+// os.ErrClosed after Close. It is for one goroutine.
 func (w *Watcher) Read() ([]Event, error) {
-	buf := make([]byte, 64<<10)
+	if w.buf == nil {
+		w.buf = make([]byte, 64<<10)
+	}
 	for {
-		n, err := w.file.Read(buf)
+		n, err := w.file.Read(w.buf)
 		if err != nil {
 			if errors.Is(err, os.ErrClosed) {
 				return nil, os.ErrClosed
 			}
 			return nil, fmt.Errorf("watch cgroups: %w", err)
 		}
-		if events := w.translate(parseInotify(buf[:n])); len(events) > 0 {
+		if events := w.translate(parseInotify(w.buf[:n])); len(events) > 0 {
 			return events, nil
 		}
 	}
@@ -214,7 +219,7 @@ func (w *Watcher) translate(raw []rawEvent) []Event {
 			out = append(out, Event{Hierarchy: at.h, Dir: at.dir, Name: e.name, Kind: EventTree})
 			if e.name != "" {
 				// It is gone, or another one has taken its name.
-				out = append(out, Event{Hierarchy: at.h, Dir: path.Join(at.dir, e.name), Kind: EventTree})
+				out = append(out, Event{Hierarchy: at.h, Dir: path.Join(at.dir, e.name), Kind: EventTree, Gone: e.mask&(unix.IN_DELETE|unix.IN_MOVED_FROM) != 0})
 			}
 		}
 	}

@@ -112,6 +112,16 @@ type Desired struct {
 // Tree finds the tree that a subsystem of the document lives in; nil: none here.
 func (d Desired) Tree(subsystem string) *Tree { return treeOf(d.Trees, subsystem) }
 
+// treeIn is the tree of a hierarchy; nil: none.
+func (d Desired) treeIn(hierarchy string) *Tree {
+	for _, t := range d.Trees {
+		if t.Hierarchy == hierarchy {
+			return t
+		}
+	}
+	return nil
+}
+
 // HomeIn says where the processes of a subsystem's cgroup are on this host,
 // relative to the mount. ok is false when this host cannot use the subsystem. A
 // cgroup has the reserved child also while somebody else's cgroup is below it,

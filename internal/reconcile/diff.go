@@ -123,11 +123,16 @@ func (d *differ) create() {
 		if dir.Path == "" || d.state.Nodes[dir.Path] != nil || dir.Optional && !slices.Contains(d.refuges, dir.Path) {
 			continue
 		}
-		d.step(Step{Op: OpMkdir, Dir: d.tree.Full(dir.Path), Path: dir.Path, Place: d.tree.Place(dir.Path)})
-		for _, s := range dir.Settings {
-			if s.Before {
-				d.write(PhaseCreate, dir.Path, s)
-			}
+		d.makes(dir)
+	}
+}
+
+// makes plans to make a configured cgroup, with what has to be set before all else.
+func (d *differ) makes(dir Dir) {
+	d.step(Step{Op: OpMkdir, Dir: d.tree.Full(dir.Path), Path: dir.Path, Place: d.tree.Place(dir.Path)})
+	for _, s := range dir.Settings {
+		if s.Before {
+			d.write(PhaseCreate, dir.Path, s)
 		}
 	}
 }

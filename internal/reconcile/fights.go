@@ -45,7 +45,7 @@ func (f fights) hold(plan Plan, settled bool, now time.Time) (Plan, []Fault) {
 			continue
 		}
 		// What is written to a cgroup that is made now is part of making it.
-		if x := f[s.Place]; x != nil && now.Before(x.until) && !made[at] {
+		if x := f[s.Place]; f.waits(s.Place, now) && !made[at] {
 			if s.Op == OpMkdir {
 				waiting[at] = true
 			}
@@ -56,6 +56,12 @@ func (f fights) hold(plan Plan, settled bool, now time.Time) (Plan, []Fault) {
 		out = append(out, s)
 	}
 	return out, faults
+}
+
+// waits says whether the correction of a place has to wait.
+func (f fights) waits(place string, now time.Time) bool {
+	x := f[place]
+	return x != nil && now.Before(x.until)
 }
 
 // made notes a correction that was made.

@@ -153,8 +153,21 @@ func TestKernelOneListing(t *testing.T) {
 }
 
 // What was made right before a kill has no mark yet; the next start knows it all
-// the same, also in a mirror, where only marked cgroups may go.
+// the same, also in a mirror, where only marked cgroups may go, and also when it was
+// made again after somebody had removed it.
 func TestKernelRecovery(t *testing.T) {
+	for name, announce := range map[string]func(r *Reconciler, plan Plan){
+		"new": func(r *Reconciler, plan Plan) { r.remember(r.record.before(r.desired.Trees, plan)) },
+		"made again": func(r *Reconciler, plan Plan) {
+			r.remember(r.record.before(r.desired.Trees, nil))
+			_ = r.journal.write(plan)
+		},
+	} {
+		t.Run(name, func(t *testing.T) { testRecovery(t, announce) })
+	}
+}
+
+func testRecovery(t *testing.T, announce func(r *Reconciler, plan Plan)) {
 	r := onKernel(t, nil)
 	if trees(r) == 1 {
 		t.Skip("cpu and cpuacct are mounted together: there is no mirror")
@@ -166,7 +179,7 @@ func TestKernelRecovery(t *testing.T) {
 	r.compile()
 	r.observe(work{full: true})
 	plan, _ := r.diff(time.Now())
-	r.remember(r.record.before(r.desired.Trees, plan))
+	announce(r, plan)
 	h := r.layout.Hierarchy("cpuacct")
 	if err := os.Mkdir(filepath.Join(h.Mount(), r.opt.Root, "g1"), 0o755); err != nil { // made, not marked: killed
 		t.Fatal(err)
@@ -183,6 +196,9 @@ func TestKernelRecovery(t *testing.T) {
 	children, err := h.Children(r.opt.Root)
 	if err != nil || !slices.Equal(children, []string{"edited"}) {
 		t.Errorf("in the mirror: %v %v", children, err)
+	}
+	if left := loadJournal(r.opt.StateDir); len(left) > 0 {
+		t.Errorf("still about to be made: %v", left)
 	}
 }
 

@@ -84,7 +84,7 @@ func (r *Reconciler) Watch(ctx context.Context, started func()) error {
 		if err != nil {
 			return err
 		}
-		r.note(events)
+		r.answer(ctx, events)
 	}
 }
 
@@ -158,22 +158,32 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		case <-wake.C:
 			w = r.inbox.take()
 		}
-		if w.shield != nil {
-			r.opt.Shield, r.settled = *w.shield, false
+		if again := r.turn(ctx, w, &retry); again > 0 {
+			wake.Reset(again)
 		}
-		if w.doc == nil && r.doc == nil {
-			continue
-		}
-		now := time.Now()
-		w.full = w.full || r.passes == 0
-		w.place = w.place || retry.due(now) && len(r.refused) > 0
-		var s *Snapshot
-		r.opt.Measure(func() { s = r.pass(ctx, w) })
-		r.report(s)
-		retry.after(now, s.Pass.Failed > 0 || len(r.refused) > 0 || r.unread > 0)
-		wake.Reset(sooner(time.Now(), retry.at, r.young, r.fights.wake(time.Now())))
 	}
 	return nil
+}
+
+// turn makes one pass, if there is a document, and says when to look again; zero
+// when there was no pass.
+func (r *Reconciler) turn(ctx context.Context, w work, retry *backoff) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w.shield != nil {
+		r.opt.Shield, r.settled = *w.shield, false
+	}
+	if w.doc == nil && r.doc == nil {
+		return 0
+	}
+	now := time.Now()
+	w.full = w.full || r.passes == 0
+	w.place = w.place || retry.due(now) && len(r.refused) > 0
+	var s *Snapshot
+	r.opt.Measure(func() { s = r.pass(ctx, w) })
+	r.report(s)
+	retry.after(now, s.Pass.Failed > 0 || len(r.refused) > 0 || r.unread > 0)
+	return sooner(time.Now(), retry.at, r.young, r.fights.wake(time.Now()))
 }
 
 // backoff says when something that failed is tried again, apart from the passes

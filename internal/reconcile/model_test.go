@@ -233,6 +233,15 @@ func (m *model) Put(dir, file, text, from string) (string, error) {
 	return m.Read(dir, from)
 }
 
+func (m *model) Restore(dir, file, text string, right func(string) bool) (string, bool, error) {
+	now, err := m.Read(dir, file)
+	if err != nil || right(now) {
+		return now, false, err
+	}
+	now, err = m.Put(dir, file, text, file)
+	return now, err == nil, err
+}
+
 func (m *model) Move(dir string, pids []int, done func(int, error)) error {
 	to := m.dirs[dir]
 	if to == nil {

@@ -46,8 +46,8 @@ func (r *Reconciler) quick(ctx context.Context, w work, earlier *zkconf.Document
 	return a.counts, true
 }
 
-// brief ends a pass in which nothing but values of settings has changed, if
-// anything has: only those are compared.
+// brief ends a pass in which nothing but values of settings has changed, and who
+// belongs where, if anything has: only those are compared.
 func (r *Reconciler) brief(ctx context.Context, w work, began time.Time, done Counts) *Snapshot {
 	var plan Plan
 	for _, t := range r.desired.Trees {
@@ -64,22 +64,49 @@ func (r *Reconciler) brief(ctx context.Context, w work, began time.Time, done Co
 	plan, r.held = r.fights.hold(plan, r.settled, time.Now())
 	a := &applier{ctx: ctx, chase: evacuateFor, observers: r.observers, did: r.did, counts: done}
 	a.apply(plan)
-	if len(w.procs) > 0 {
+	if w.place {
+		r.placeAgain(a, w.procs)
+	} else if len(w.procs) > 0 {
 		p := r.newPlacer(&claimed{}, a, nil)
 		r.mirrors(p, w.procs)
 		r.refuse(p.refused)
 	}
-	r.quiet = a.counts.Failed == 0 && len(r.held) == 0
-	r.faults = slices.Concat(r.faults, a.faults)
+	r.quiet = a.counts.Failed == 0 && len(r.held)+len(r.refused) == 0
+	r.treeFaults = slices.Concat(r.treeFaults, a.faults)
+	r.faults = slices.Concat(r.treeFaults, r.placeFaults, r.refused)
 	for _, o := range r.observers {
 		o.calm()
 	}
 	r.settled = true
 	r.passes++
+	return r.again(Pass{Began: began, Duration: time.Since(began), Listings: r.listings, Counts: a.counts})
+}
+
+// placeAgain places whoever pid files name. The members of a mirror are compared
+// in all cgroups only if somebody was moved: of what others do there are events.
+func (r *Reconciler) placeAgain(a *applier, at map[string]map[string]bool) {
+	c := r.members.read(r.desired, r.cgroups)
+	defer c.close()
+	p := r.newPlacer(c, a, nil)
+	if slices.ContainsFunc(sortedKeys(c.named), func(subsystem string) bool { return len(c.named[subsystem]) > 0 }) {
+		p.place()
+	}
+	switch {
+	case a.counts.Moved > 0 || r.watcher == nil || r.unwatched > 0:
+		at = nil
+	case at == nil:
+		at = map[string]map[string]bool{}
+	}
+	r.mirrors(p, at)
+	r.placeFaults, r.refused = c.faults, p.refused
+}
+
+// again is the last snapshot after a pass that left the cgroups as they were.
+func (r *Reconciler) again(p Pass) *Snapshot {
 	s := *r.last
 	s.Document, s.Trees, s.Changed, s.Corrections, s.Passes = r.doc, r.desired.Trees, false, r.corrections, r.passes
 	s.Faults = slices.Concat(r.faults, r.held)
-	s.Pass = Pass{Began: began, Duration: time.Since(began), Listings: r.listings, Counts: a.counts}
+	s.Pass = p
 	r.last = &s
 	return r.last
 }

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -36,21 +37,23 @@ type Config struct {
 	// PidFiles says who belongs where; nil places nobody.
 	PidFiles *pidfiles.Source
 	Log      *zap.Logger
-	// Published is called after each pass, from the reconciler's goroutine.
+	// Published is called after each pass, one call at a time.
 	Published func(*Snapshot)
 	// Beat, if set, is called by Run's goroutine at least once per interval, and
-	// after each step of a pass that changed something: a sign of life.
+	// after each step that changed something: a sign of life.
 	Beat func()
 	// Measure, if set, has to call its argument, a pass: to count what it costs.
 	Measure func(pass func())
 }
 
 // Reconciler makes the host follow the document in force. All of its writes to
-// the kernel are made by the goroutine in Run (or Once).
+// the kernel are made under mu: by the goroutine in Run (or Once), and by the one in
+// Watch where an event tells of plain drift while no pass is under way.
 type Reconciler struct {
 	opt         Config
 	log         *zap.Logger
 	inbox       inbox
+	mu          sync.Mutex // what follows, and the kernel
 	layout      *cgfs.Layout
 	mountinfo   string
 	host        Host
@@ -66,8 +69,10 @@ type Reconciler struct {
 	cgroups []pidfiles.Cgroup          // of desired
 	shared  map[string]map[string]bool // Options.Shared of desired
 	record  record
+	journal journal
 	loaded  bool
 
+	treeFaults  []Fault           // of the document and its trees
 	placeFaults []Fault           // of pid files that contradict each other
 	refused     []Fault           // moves that have to be tried again, as the last placement left them
 	held        []Fault           // corrections that wait
@@ -106,7 +111,7 @@ func New(c Config) (*Reconciler, error) {
 	}
 	r := &Reconciler{
 		opt: c, log: c.Log, inbox: newInbox(), observers: map[string]*observer{}, hierarchies: map[string]*cgfs.Hierarchy{},
-		members: members{source: c.PidFiles, history: map[string]pidfiles.History{}}, fights: fights{},
+		members: members{source: c.PidFiles, history: map[string]pidfiles.History{}}, fights: fights{}, journal: newJournal(c.StateDir),
 	}
 	var err error
 	if r.members.lister, err = pidfiles.NewLister("/proc"); err != nil {
@@ -127,6 +132,7 @@ func (r *Reconciler) Close() {
 	if r.watcher != nil {
 		_ = r.watcher.Close()
 	}
+	r.journal.close()
 }
 
 // Layout is the host's hierarchies as New found them.
@@ -280,7 +286,7 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 		r.doc, r.settled = w.doc, false
 		quick, plain = r.quick(ctx, w, earlier)
 	}
-	if plain && !w.place {
+	if plain {
 		if seen := r.observe(work{dirs: w.dirs, procs: w.procs}); len(seen) == 0 && r.plain() {
 			calm = calm && !fresh && r.untouched()
 			s := r.brief(ctx, w, began, quick)
@@ -313,9 +319,7 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 	plan, more := r.diff(time.Now())
 	faults = append(faults, more...)
 	plan, r.held = r.fights.hold(plan, r.settled, time.Now())
-	if !r.recorded(r.desired.Trees) || slices.ContainsFunc(plan, func(s Step) bool { return s.Op == OpMkdir }) {
-		r.remember(r.record.before(r.desired.Trees, plan))
-	}
+	r.announce(plan)
 
 	a := &applier{ctx: ctx, chase: evacuateFor, observers: r.observers, did: r.did, counts: quick}
 	remove := slices.IndexFunc(plan, func(s Step) bool { return s.Phase > PhaseMove })
@@ -342,7 +346,8 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 		r.mirrors(p, nil) // whoever was evacuated
 		r.refuse(p.refused)
 	}
-	r.faults = slices.Concat(faults, a.faults, r.placeFaults, r.refused)
+	r.treeFaults = slices.Concat(faults, a.faults)
+	r.faults = slices.Concat(r.treeFaults, r.placeFaults, r.refused)
 	r.conclude()
 	r.quiet = a.counts.Failed == 0 && len(r.held)+len(r.refused) == 0 && r.young.IsZero() && r.unread == 0
 	r.settled = true
@@ -362,12 +367,28 @@ func (r *Reconciler) conclude() {
 		states[name] = o.state
 	}
 	if r.recorded(r.desired.Trees) && len(r.record.Making) == 0 {
+		r.journal.clear()
 		return
 	}
 	r.remember(r.record.after(r.desired, states))
 	r.kept = nil
 	if r.saved && !slices.ContainsFunc(r.desired.Trees, func(t *Tree) bool { return t.Mode == Leave || len(t.Resets) > 0 }) {
 		r.kept = r.desired.Trees
+	}
+	if r.saved {
+		r.journal.clear()
+	}
+}
+
+// announce saves what a plan is about to do, so that it is known after a kill. Where
+// the record stays as it is, only the cgroups that are about to be made are new.
+func (r *Reconciler) announce(plan Plan) {
+	makes := slices.ContainsFunc(plan, func(s Step) bool { return s.Op == OpMkdir })
+	switch {
+	case r.recorded(r.desired.Trees) && !makes:
+	case r.recorded(r.desired.Trees) && r.journal.write(plan) == nil:
+	default:
+		r.remember(r.record.before(r.desired.Trees, plan))
 	}
 }
 
@@ -531,7 +552,7 @@ func (r *Reconciler) own(t *Tree, self []cgfs.ProcCgroup) string {
 // mirrors lets every mirror follow; at limits it to some cgroups.
 func (r *Reconciler) mirrors(p *placer, at map[string]map[string]bool) {
 	for _, t := range r.desired.Trees {
-		if t.Mode != Mirror {
+		if t.Mode != Mirror || at != nil && len(at[t.Follows])+len(at[t.Hierarchy]) == 0 {
 			continue
 		}
 		var paths []string

@@ -22,7 +22,7 @@ type record struct {
 	// Settings are those that may be in force, as Setting.Key.
 	Settings []string `json:"settings"`
 	// Making are the cgroups that were about to be made, as "cpu:/a/b": one that
-	// lacks our mark was made right before a kill.
+	// lacks our mark was made right before a kill. Those of the journal count too.
 	Making []string `json:"making,omitempty"`
 }
 
@@ -49,6 +49,7 @@ func loadRecord(dir string, origin zkconf.Origin, root string) (record, error) {
 		return fresh, fmt.Errorf("%s was written for cgroup_root /%s; it is not used", file, r.Root)
 	}
 	r.Origin = origin
+	r.Making = unique(append(r.Making, loadJournal(dir)...))
 	return r, nil
 }
 
@@ -68,13 +69,18 @@ func (r record) before(trees []*Tree, plan Plan) record {
 		out.Hierarchies = append(slices.Clone(out.Hierarchies), t.Hierarchy)
 	}
 	out.Settings = append(slices.Clone(out.Settings), settingKeys(trees)...)
-	out.Making = nil
-	for _, s := range plan {
+	out.Making = plan.making()
+	return out.normal()
+}
+
+// making are the cgroups that a plan makes, as in record.Making.
+func (p Plan) making() (out []string) {
+	for _, s := range p {
 		if s.Op == OpMkdir {
-			out.Making = append(out.Making, s.Tree.Hierarchy+":/"+s.Dir)
+			out = append(out, s.Tree.Hierarchy+":/"+s.Dir)
 		}
 	}
-	return out.normal()
+	return out
 }
 
 // after is the record once a pass is over: what the document asks for, and what

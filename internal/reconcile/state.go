@@ -25,6 +25,9 @@ type FS interface {
 	Write(dir, file, text string) error
 	// Put writes and says what the file from reads afterwards.
 	Put(dir, file, text, from string) (now string, err error)
+	// Restore writes text where a file does not read what is right; now is what it
+	// reads at last.
+	Restore(dir, file, text string, right func(now string) bool) (now string, wrote bool, err error)
 	Move(dir string, pids []int, done func(pid int, err error)) error
 	Rmdir(dir string) error
 }

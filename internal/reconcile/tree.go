@@ -118,6 +118,16 @@ func (t *Tree) Dir(p string) (*Dir, bool) {
 	return &t.Dirs[i], true
 }
 
+// below are a configured cgroup and all configured ones below it, parents first.
+func (t *Tree) below(top *Dir) []Dir {
+	from := t.index[top.Path]
+	to := from + 1
+	for to < len(t.Dirs) && strings.HasPrefix(t.Dirs[to].Path, top.Path+"/") {
+		to++
+	}
+	return t.Dirs[from:to]
+}
+
 // Full is the path relative to the mount.
 func (t *Tree) Full(p string) string { return pathJoin(t.Root, p) }
 

@@ -395,6 +395,15 @@ func (m *unifiedModel) vetMove(dir string) unix.Errno {
 	return unix.EBUSY
 }
 
+func (m *unifiedModel) Restore(dir, file, text string, right func(string) bool) (string, bool, error) {
+	now, err := m.Read(dir, file)
+	if err != nil || right(now) {
+		return now, false, err
+	}
+	now, err = m.Put(dir, file, text, file)
+	return now, err == nil, err
+}
+
 func (m *unifiedModel) Put(dir, file, text, from string) (string, error) {
 	if err := m.Write(dir, file, text); err != nil {
 		return "", err

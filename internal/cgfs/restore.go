@@ -1,0 +1,39 @@
+package cgfs
+
+import (
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Restore reads a control file of dir and, unless right says that it holds what
+// it should, writes text to it and reads it again, all through one descriptor. It
+// returns what the file reads at last, without the final newline, and whether it
+// was written. Nothing was written when the file cannot be opened for both; after
+// another error the value is not known.
+func (h *Hierarchy) Restore(dir, file, text string, right func(now string) bool) (now string, wrote bool, err error) {
+	fail := func(op, text string, err error) (string, bool, error) {
+		return "", wrote, &Error{Op: op, Path: h.Display(dir, file), Text: text, Err: err}
+	}
+	fd, err := h.openat(path.Join(dir, file), unix.O_RDWR)
+	if err != nil {
+		return fail("open", "", err)
+	}
+	defer unix.Close(fd)
+	data, err := readWhole(fd, true)
+	if err != nil {
+		return fail("read", "", err)
+	}
+	if now = strings.TrimSuffix(string(data), "\n"); right(now) {
+		return now, false, nil
+	}
+	if err := write(fd, text); err != nil {
+		return fail("write", text, err)
+	}
+	wrote = true
+	if data, err = readWhole(fd, true); err != nil {
+		return fail("read", "", err)
+	}
+	return strings.TrimSuffix(string(data), "\n"), true, nil
+}

@@ -1,0 +1,76 @@
+package reconcile
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cgrouparch/cgrouparch/internal/zkconf"
+)
+
+func TestJournal(t *testing.T) {
+	dir := t.TempDir()
+	origin := zkconf.Origin{Kind: zkconf.KindFile, Path: "/test"}
+	if err := (record{Origin: origin, Root: "r", Making: []string{"cpu:/r/old"}}).save(dir); err != nil {
+		t.Fatal(err)
+	}
+	cpu := &Tree{Hierarchy: "cpu"}
+	j := newJournal(dir)
+	j.clear() // there is none
+	for _, name := range []string{"r/a", "r/\n\"b"} {
+		if err := j.write(Plan{{Op: OpMkdir, Tree: cpu, Dir: name}, {Op: OpWrite, Tree: cpu, Dir: "r/no"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load := func(want ...string) {
+		t.Helper()
+		r, err := loadRecord(dir, origin, "r")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, r.Making); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+	load("cpu:/r/\n\"b", "cpu:/r/a", "cpu:/r/old")
+	if r, err := loadRecord(dir, origin, "elsewhere"); err == nil || len(r.Making) > 0 {
+		t.Errorf("the journal of another root's record was used: %v", r.Making)
+	}
+	after := newJournal(dir) // of the next run, which has not written yet
+	after.clear()
+	load("cpu:/r/old")
+	if err := j.write(Plan{{Op: OpMkdir, Tree: cpu, Dir: "r/c"}}); err != nil {
+		t.Fatal(err)
+	}
+	load("cpu:/r/c", "cpu:/r/old")
+	if err := os.Remove(filepath.Join(dir, journalFile)); err != nil {
+		t.Fatal(err)
+	}
+	j.clear()
+	if err := j.write(Plan{{Op: OpMkdir, Tree: cpu, Dir: "r/d"}}); err != nil {
+		t.Fatal(err)
+	}
+	load("cpu:/r/d", "cpu:/r/old")
+	j.close()
+	nowhere := newJournal("")
+	if err := nowhere.write(Plan{{Op: OpMkdir, Tree: cpu}}); err != nil {
+		t.Error(err)
+	}
+	nowhere.clear()
+}
+
+func FuzzJournal(f *testing.F) {
+	f.Add("\"cpu:/a\"\n", "cpu:/b")
+	f.Add("\"cpu:/a\"\n\"cpu:/to", "x:/\xff")
+	f.Add("\n\"\"\nx\n", "")
+	f.Fuzz(func(t *testing.T, text, at string) {
+		parseJournal(text)
+		whole := parseJournal(text + "\n" + strconv.Quote("cpu:/"+at) + "\n")
+		if n := len(whole); n == 0 || whole[n-1] != "cpu:/"+at {
+			t.Errorf("%q is lost behind %q: %q", at, text, whole)
+		}
+	})
+}
