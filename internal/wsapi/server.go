@@ -79,6 +79,9 @@ type Server struct {
 	// Hostnames are this host's own names, AllowedHosts further names ("name"
 	// or "name:port") by which browsers may speak to us.
 	Hostnames, AllowedHosts []string
+	// TooLarge is what to do instead of sending a request that is too large, for
+	// the reason that its connection is closed with; all of that has at most 123 bytes.
+	TooLarge string
 	// Log is where connections and faults are logged; nil for nowhere.
 	Log *zap.Logger
 
