@@ -361,9 +361,9 @@ func (d *daemon) serve(ctx context.Context) error {
 	}
 	s := &wsapi.Server{
 		Listener: d.listener, MaxConns: d.config.CommunicateClients, Log: d.log.Named("api"), Hostnames: hostnames(), AllowedHosts: d.config.AllowedHosts,
-		Ready: d.ready, Status: func() any { return d.status() },
+		Ready: d.ready, Status: func() any { return d.status() }, StatusEpoch: d.slots.quarter,
 		TooLarge: "compare a larger document by: cgrouparchd conf diff FILE",
-		Metrics:  metrics, Work: d.costs.server.Sample, Commands: d.commands(), Epochs: map[string]func() int64{"show_account": d.slots.epoch, "get_status": d.slots.quarter},
+		Metrics:  metrics, Work: d.costs.server.Sample, Send: d.costs.sending.Sample, Commands: d.commands(), Epochs: map[string]func() int64{"show_account": d.slots.epoch, "get_status": d.slots.quarter},
 		Feeds: map[string]*wsapi.Feed{"account": d.slots.feed()}, Page: page.Handler(), PagePrefix: page.Prefix,
 	}
 	return s.Run(ctx)

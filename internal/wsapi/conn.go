@@ -231,7 +231,7 @@ func (c *conn) answer(ctx context.Context, data []byte) error {
 	if share := c.server.asked(data); share != nil {
 		defer share.release()
 		if <-share.done; share.message != nil {
-			return c.send(share)
+			return c.pass(share)
 		}
 	}
 	var err error
@@ -258,6 +258,12 @@ func (c *conn) work(ctx context.Context, data []byte) error {
 		return c.send(share)
 	}
 	return c.reply(ctx, request, nil, nil)
+}
+
+// pass is send of what another connection has made.
+func (c *conn) pass(share *shared) (err error) {
+	c.server.Send(func() { err = c.send(share) })
+	return err
 }
 
 // send sends a shared reply in one piece.
