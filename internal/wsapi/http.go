@@ -41,7 +41,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 // serveOther upgrades to a websocket, or explains.
 func (s *Server) serveOther(w http.ResponseWriter, r *http.Request) {
 	if !websocket.IsWebSocketUpgrade(r) {
-		if s.Page != nil && (r.URL.Path == "/" || strings.HasPrefix(r.URL.Path, s.PagePrefix)) {
+		if s.Page != nil && (r.URL.Path == "/" || r.URL.Path == favicon || strings.HasPrefix(r.URL.Path, s.PagePrefix)) {
 			if readOnly(w, r) {
 				s.Page.ServeHTTP(w, r)
 			}
@@ -58,6 +58,9 @@ func (s *Server) serveOther(w http.ResponseWriter, r *http.Request) {
 	}
 	s.serveWebsocket(w, r)
 }
+
+// favicon is what some browsers ask for whatever the page says about its icon.
+const favicon = "/favicon.ico"
 
 func readOnly(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {

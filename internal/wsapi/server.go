@@ -75,8 +75,8 @@ type Server struct {
 	// around the sending of one that was made for others, so that somebody can
 	// count what that costs; nil means nobody does.
 	Work, Send func(work func())
-	// Page serves what people see: "/" and what is below PagePrefix, unless the
-	// request is for a websocket. Without one, "/" is the websocket only.
+	// Page serves what people see: "/", "/favicon.ico" and what is below PagePrefix,
+	// unless the request is for a websocket. Without one, "/" is the websocket only.
 	Page       http.Handler
 	PagePrefix string
 	// Hostnames are this host's own names, AllowedHosts further names ("name"
