@@ -9,12 +9,14 @@ import (
 
 // commands are the websocket's requests.
 func (d *daemon) commands() map[string]wsapi.Command {
-	turn := make(chan struct{}, 1)
+	looking, comparing := make(chan struct{}, 1), make(chan struct{}, 1)
 	return map[string]wsapi.Command{
-		"show_account":  d.slots.showAccount,
-		"get_conf":      d.control.getConf,
-		"get_process":   inTurn(turn, d.getProcess),
-		"get_processes": inTurn(turn, d.getProcesses),
+		"compare":       inTurn(comparing, "documents", d.compare),
+		"get_conf":      d.chronicle.getConf,
+		"get_history":   wsapi.JSON(d.chronicle.getHistory),
+		"get_process":   inTurn(looking, "processes", d.getProcess),
+		"get_processes": inTurn(looking, "processes", d.getProcesses),
 		"get_status":    wsapi.JSON(func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }),
+		"show_account":  d.slots.showAccount,
 	}
 }

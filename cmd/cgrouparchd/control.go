@@ -3,9 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"time"
@@ -26,7 +23,8 @@ type control struct {
 	mu        sync.Mutex
 	seen      int32
 	inForce   *zkconf.Document
-	past      []*zkconf.Document // that were in force before it, oldest first
+	since     time.Time // when it came into force
+	past      []held    // that were in force before it, oldest first
 	from      string
 	unsaved   bool // the document in force could not be kept
 	rejected  *rejection
@@ -34,6 +32,12 @@ type control struct {
 	saving    chan struct{} // capacity 1: something may have to be saved
 	once      sync.Once
 	arrived   chan struct{} // closed when the source has given a document
+}
+
+// held is a document that is or was in force, and since when.
+type held struct {
+	*zkconf.Document
+	since time.Time
 }
 
 // rejection is a version that is not in force, and why.
@@ -138,6 +142,9 @@ func (c *control) accept(doc *zkconf.Document, from string) bool {
 	fresh := old == nil || old.Version != doc.Version || c.from != from
 	c.inForce, c.from = doc, from
 	same := old != nil && bytes.Equal(old.Raw, doc.Raw)
+	if !same || old.Version != doc.Version {
+		c.since = time.Now()
+	}
 	if !same {
 		c.apply(doc) // under the lock, so that two documents cannot overtake each other; first, because somebody waits for it
 	}
@@ -218,7 +225,7 @@ func (c *control) keep(old, doc *zkconf.Document) {
 	if old == nil || old.Version == doc.Version && bytes.Equal(old.Raw, doc.Raw) {
 		return
 	}
-	c.past = append(c.past, old)
+	c.past = append(c.past, held{old, c.since})
 	size := 0
 	for i := len(c.past) - 1; i >= 0; i-- {
 		size += len(c.past[i].Raw)
@@ -229,38 +236,17 @@ func (c *control) keep(old, doc *zkconf.Document) {
 	}
 }
 
-// of is the newest document of a version that is or was in force, nil when there
-// is none, or none any more.
-func (c *control) of(version int32) *zkconf.Document {
+// known are the documents that are or were in force since the start, as far as they
+// are kept, newest first.
+func (c *control) known() []held {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, doc := range slices.Backward(append(slices.Clone(c.past), c.inForce)) {
-		if doc != nil && doc.Version == version {
-			return doc
-		}
+	var list []held
+	if c.inForce != nil {
+		list = append(list, held{c.inForce, c.since})
 	}
-	return nil
-}
-
-// getConf answers get_conf: the document byte for byte as it was written; the one
-// in force, or that of an earlier version.
-func (c *control) getConf(_ context.Context, raw json.RawMessage, w io.Writer) error {
-	var args struct {
-		Version *int32 `json:"version"`
+	for _, h := range slices.Backward(c.past) {
+		list = append(list, h)
 	}
-	if err := arguments("get_conf", raw, &args); err != nil {
-		return err
-	}
-	doc := c.document()
-	if args.Version != nil && *args.Version >= 0 {
-		if doc = c.of(*args.Version); doc == nil {
-			return badRequest("get_conf: version %d is not kept", *args.Version)
-		}
-	}
-	version, text := int32(-1), []byte("null")
-	if doc != nil {
-		version, text = doc.Version, doc.Raw
-	}
-	_, err := fmt.Fprintf(w, `{"version":%d,"value":%s}`, version, text)
-	return err
+	return list
 }

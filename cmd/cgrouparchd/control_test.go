@@ -17,7 +17,7 @@ import (
 
 func askConf(t *testing.T, c *control, args string) string {
 	var b bytes.Buffer
-	if err := c.getConf(t.Context(), json.RawMessage(args), &b); err != nil {
+	if err := newChronicle(c, nil).getConf(t.Context(), json.RawMessage(args), &b); err != nil {
 		var known *wsapi.Error
 		if errors.As(err, &known) {
 			return known.Code

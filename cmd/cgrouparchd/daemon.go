@@ -75,6 +75,7 @@ type daemon struct {
 
 	source     zkconf.Source
 	control    *control
+	chronicle  *chronicle
 	pidFiles   *pidfiles.Source
 	pidWatch   *pidfiles.Watch
 	reconciler *reconcile.Reconciler
@@ -149,6 +150,7 @@ func newDaemon(c *config.Config, log *zap.Logger) (*daemon, error) {
 	}
 	d.layout = d.reconciler.Layout()
 	d.control = newControl(log, c.StateDir, d.source, d.reconciler.SetDocument)
+	d.chronicle = newChronicle(d.control, d.source)
 	if err := d.accounting(); err != nil {
 		return nil, err
 	}
@@ -360,8 +362,9 @@ func (d *daemon) serve(ctx context.Context) error {
 	}
 	s := &wsapi.Server{
 		Listener: d.listener, MaxConns: d.config.CommunicateClients, Log: d.log.Named("api"), Hostnames: hostnames(), AllowedHosts: d.config.AllowedHosts,
-		Ready: d.ready, Status: func() any { return d.status() },
-		Metrics: metrics, Work: d.costs.server.Sample, Commands: d.commands(), Epochs: map[string]func() int64{"show_account": d.slots.epoch, "get_status": d.slots.quarter},
+		Ready: d.ready, Status: func() any { return d.status() }, StatusEpoch: d.slots.quarter,
+		TooLarge: "compare a larger document by: cgrouparchd conf diff FILE",
+		Metrics:  metrics, Work: d.costs.server.Sample, Send: d.costs.sending.Sample, Commands: d.commands(), Epochs: map[string]func() int64{"show_account": d.slots.epoch, "get_status": d.slots.quarter},
 		Feeds: map[string]*wsapi.Feed{"account": d.slots.feed()}, Page: page.Handler(), PagePrefix: page.Prefix,
 	}
 	return s.Run(ctx)

@@ -52,20 +52,20 @@ func arguments(cmd string, args json.RawMessage, into any) error {
 	return nil
 }
 
-// lookTime is how long a question about processes waits for its turn.
+// lookTime is how long a question that costs something waits for its turn.
 const lookTime = 5 * time.Second
 
-// inTurn makes a command that looks at processes wait until no other of them looks: each reads /proc, and get_process
-// every pid file as well, which costs a descriptor each and holds up the passes that read them. However many clients
-// ask, the host pays for one at a time.
-func inTurn(turn chan struct{}, f func(context.Context, json.RawMessage) (any, error)) wsapi.Command {
+// inTurn makes a command wait until no other of its turn is being answered. Those that look at processes read /proc,
+// and get_process every pid file as well, which costs a descriptor each and holds up the passes that read them; those
+// about documents decode them. However many clients ask, the host pays for one at a time. about says what they ask.
+func inTurn(turn chan struct{}, about string, f func(context.Context, json.RawMessage) (any, error)) wsapi.Command {
 	return wsapi.JSON(func(ctx context.Context, raw json.RawMessage) (any, error) {
 		ctx, cancel := context.WithTimeout(ctx, lookTime)
 		defer cancel()
 		select {
 		case turn <- struct{}{}:
 		case <-ctx.Done():
-			return nil, &wsapi.Error{Code: wsapi.CodeBusy, Message: "too many ask about processes, try again later"}
+			return nil, &wsapi.Error{Code: wsapi.CodeBusy, Message: "too many ask about " + about + ", try again later"}
 		}
 		defer func() { <-turn }()
 		return f(ctx, raw)

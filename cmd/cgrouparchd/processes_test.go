@@ -30,7 +30,7 @@ func TestHindrance(t *testing.T) {
 func TestInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turn, release, looking, most := make(chan struct{}, 1), make(chan struct{}), 0, 0
-		command := inTurn(turn, func(context.Context, json.RawMessage) (any, error) {
+		command := inTurn(turn, "processes", func(context.Context, json.RawMessage) (any, error) {
 			looking++
 			most = max(most, looking)
 			<-release

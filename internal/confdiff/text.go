@@ -24,29 +24,50 @@ func (d *Diff) Text(verbose bool) string {
 	if d.Empty() {
 		return ""
 	}
+	var b strings.Builder
+	fmt.Fprintln(&b, d.Counts())
+	for _, l := range d.Lines(verbose) {
+		if l.Kind == "" {
+			fmt.Fprintf(&b, "  %s (-v shows them)\n", l.Text)
+			continue
+		}
+		fmt.Fprintln(&b, l.Kind, l.Text)
+	}
+	return b.String()
+}
+
+// Line is one thing that becomes different.
+type Line struct {
+	// Kind is "-" for what is removed, "!" where more may be, "~" for what changes
+	// and "+" for what is added; "" for a line about lines that are left out.
+	Kind string `json:"kind"`
+	Text string `json:"text"`
+}
+
+// Lines is Text line by line, without that of counts.
+func (d *Diff) Lines(verbose bool) []Line {
 	p := printer{verbose: verbose}
-	fmt.Fprintln(&p.b, d.Counts())
 	for _, c := range d.Removed {
 		p.cgroup("-", c, false)
 	}
 	p.end()
 	for _, name := range d.NewlyNamed {
-		p.line(fmt.Sprintf("! %s: named for the first time: cgroups there that the document does not have will be removed", quoted(name)))
+		p.line("!", fmt.Sprintf("%s: named for the first time: cgroups there that the document does not have will be removed", quoted(name)))
 	}
 	p.end()
 	for _, name := range d.Unnamed {
-		p.line(fmt.Sprintf("~ %s: named no more: what others make there is left alone", quoted(name)))
+		p.line("~", fmt.Sprintf("%s: named no more: what others make there is left alone", quoted(name)))
 	}
 	p.end()
 	for _, c := range d.Changed {
-		p.line(fmt.Sprintf("~ %s %s", place(c.Subsystem, c.Path), p.change(c)))
+		p.line("~", fmt.Sprintf("%s %s", place(c.Subsystem, c.Path), p.change(c)))
 	}
 	p.end()
 	for _, c := range d.Added {
 		p.cgroup("+", c, true)
 	}
 	p.end()
-	return p.b.String()
+	return p.out
 }
 
 // Counts says in a line how much is different, "" when nothing is.
@@ -69,30 +90,30 @@ func (d *Diff) Counts() string {
 
 // printer cuts what is too long.
 type printer struct {
-	b       strings.Builder
+	out     []Line
 	verbose bool
 	lines   int // of this kind
 }
 
-func (p *printer) line(text string) {
+func (p *printer) line(kind, text string) {
 	if p.lines++; p.verbose || p.lines <= shortLines {
-		fmt.Fprintln(&p.b, text)
+		p.out = append(p.out, Line{kind, text})
 	}
 }
 
 // end ends the lines of a kind.
 func (p *printer) end() {
 	if more := p.lines - shortLines; more > 0 && !p.verbose {
-		fmt.Fprintf(&p.b, "  ... and %d more such lines (-v shows them)\n", more)
+		p.out = append(p.out, Line{Text: fmt.Sprintf("... and %d more such lines", more)})
 	}
 	p.lines = 0
 }
 
-func (p *printer) cgroup(sign string, c Cgroup, settings bool) {
+func (p *printer) cgroup(kind string, c Cgroup, settings bool) {
 	if c.inner && !p.verbose {
 		return // counted in the line of the one above
 	}
-	text := sign + " " + place(c.Subsystem, c.Path)
+	text := place(c.Subsystem, c.Path)
 	if settings {
 		for _, key := range slices.Sorted(maps.Keys(c.Conf)) {
 			text += " " + key + " " + p.value(c.Conf[key])
@@ -101,7 +122,7 @@ func (p *printer) cgroup(sign string, c Cgroup, settings bool) {
 	if c.Below > 0 && !p.verbose {
 		text += fmt.Sprintf(" and %d below it", c.Below)
 	}
-	p.line(text)
+	p.line(kind, text)
 }
 
 func (p *printer) change(c Change) string {

@@ -57,8 +57,11 @@ func Handler() http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := r.URL.Path
-		if name == "/" {
+		switch name {
+		case "/":
 			name = Prefix + "index.html"
+		case "/favicon.ico": // browsers go by the content type
+			name = Prefix + "icon.svg"
 		}
 		f, ok := all[name]
 		if !ok {

@@ -30,6 +30,8 @@ func TestHandler(t *testing.T) {
 		{"/page/icon.svg", "image/svg+xml", "<svg", 200},
 		{"/page/uplot/uPlot.iife.min.js", "text/javascript; charset=utf-8", "/*!", 200},
 		{"/page/uplot/LICENSE", "text/plain; charset=utf-8", "The MIT License", 200},
+		{"/page/documents.js", "text/javascript; charset=utf-8", "//", 200},
+		{"/favicon.ico", "image/svg+xml", "<svg", 200},
 		{"/page/", "", "", 404},
 		{"/page/nosuch.js", "", "", 404},
 		{"/page/../page.go", "", "", 404},

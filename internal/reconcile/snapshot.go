@@ -33,6 +33,19 @@ type Snapshot struct {
 	Pass    Pass
 	// Passes counts all of them; Corrections what others changed and was put back.
 	Passes, Corrections int
+
+	compile Options // what Compile has to know besides the document and the host
+}
+
+// Compile says what this host would make of documents, as the reconciler would: with
+// the host as it is now. It may be called from any goroutine.
+func (s *Snapshot) Compile(docs ...*zkconf.Document) []Desired {
+	host := HostOf(s.Layout) // one look for all of them
+	out := make([]Desired, len(docs))
+	for i, doc := range docs {
+		out[i] = Compile(doc, host, s.compile)
+	}
+	return out
 }
 
 // Tree finds the tree that a subsystem of the document lives in; nil: none here.
@@ -53,6 +66,7 @@ func (r *Reconciler) snapshot(p Pass) *Snapshot {
 	s := &Snapshot{
 		Document: r.doc, Trees: r.desired.Trees, Layout: r.layout, Hierarchies: maps.Clone(r.hierarchies), Others: map[string][]string{},
 		Faults: slices.Concat(r.faults, r.held), Notes: r.desired.Notes, Cgroups: r.cgroups, Pass: p, Passes: r.passes, Corrections: r.corrections,
+		compile: Options{Root: r.opt.Root, Shield: r.opt.Shield},
 	}
 	var generation strings.Builder
 	fmt.Fprintf(&generation, "%d %p\n", r.shape, r.layout)

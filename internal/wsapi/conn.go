@@ -46,7 +46,6 @@ type conn struct {
 
 func newConn(s *Server, ws *websocket.Conn) *conn {
 	c := &conn{server: s, ws: ws, subscriptions: map[string]*subscription{}, log: s.Log.With(zap.Stringer("client", ws.RemoteAddr()))}
-	ws.SetReadLimit(maxRequest)
 	ws.EnableWriteCompression(false) // for shared replies only: else each reply would be compressed anew
 	ws.SetPongHandler(func(string) error { return c.alive() })
 	answer := ws.PingHandler()
@@ -114,8 +113,9 @@ func (c *conn) loop(ctx context.Context) error {
 // keptRequest is how large a buffer for requests a quiet connection keeps.
 const keptRequest = 1 << 10
 
-// read reads one request, valid until the next call. The library's limit is of
-// what is on the wire: compressed, that could be a thousand times as much.
+// read reads one request, valid until the next call, and no more of it than is
+// allowed. The library's own limit is of what is on the wire (compressed, that could
+// be a thousand times as much), and ends the connection without saying why.
 func (c *conn) read() ([]byte, error) {
 	if cap(c.in) > keptRequest {
 		c.in = nil
@@ -134,7 +134,7 @@ func (c *conn) read() ([]byte, error) {
 		c.in = in
 		switch {
 		case len(in) > maxRequest:
-			c.close(websocket.CloseMessageTooBig, "")
+			c.close(websocket.CloseMessageTooBig, c.server.tooLarge())
 			return nil, websocket.ErrReadLimit
 		case errors.Is(err, io.EOF):
 			return in, nil
@@ -142,6 +142,17 @@ func (c *conn) read() ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// tooLarge is the reason for which the connection of a request that is too large is
+// closed.
+func (s *Server) tooLarge() string {
+	reason := fmt.Sprintf("a request has at most %d KiB", maxRequest>>10)
+	if s.TooLarge != "" {
+		reason += "; " + s.TooLarge
+	}
+	const most = 123 // RFC 6455, 5.5: a control frame has at most 125 bytes, two are the code
+	return reason[:min(len(reason), most)]
 }
 
 // begin marks a message as under way, unless we go away.
@@ -220,7 +231,7 @@ func (c *conn) answer(ctx context.Context, data []byte) error {
 	if share := c.server.asked(data); share != nil {
 		defer share.release()
 		if <-share.done; share.message != nil {
-			return c.send(share)
+			return c.pass(share)
 		}
 	}
 	var err error
@@ -247,6 +258,12 @@ func (c *conn) work(ctx context.Context, data []byte) error {
 		return c.send(share)
 	}
 	return c.reply(ctx, request, nil, nil)
+}
+
+// pass is send of what another connection has made.
+func (c *conn) pass(share *shared) (err error) {
+	c.server.Send(func() { err = c.send(share) })
+	return err
 }
 
 // send sends a shared reply in one piece.

@@ -122,7 +122,7 @@ func (c *conn) item(ctx context.Context, key []byte, feed *Feed, args json.RawMe
 	if share != nil && !maker {
 		<-share.done
 		if share.message != nil {
-			return c.send(share)
+			return c.pass(share)
 		}
 	}
 	if !maker {

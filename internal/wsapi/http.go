@@ -6,6 +6,7 @@ import (
 	"log"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/gorilla/websocket"
 	"go.uber.org/zap"
@@ -40,7 +41,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 // serveOther upgrades to a websocket, or explains.
 func (s *Server) serveOther(w http.ResponseWriter, r *http.Request) {
 	if !websocket.IsWebSocketUpgrade(r) {
-		if s.Page != nil && (r.URL.Path == "/" || strings.HasPrefix(r.URL.Path, s.PagePrefix)) {
+		if s.Page != nil && (r.URL.Path == "/" || r.URL.Path == favicon || strings.HasPrefix(r.URL.Path, s.PagePrefix)) {
 			if readOnly(w, r) {
 				s.Page.ServeHTTP(w, r)
 			}
@@ -57,6 +58,9 @@ func (s *Server) serveOther(w http.ResponseWriter, r *http.Request) {
 	}
 	s.serveWebsocket(w, r)
 }
+
+// favicon is what some browsers ask for whatever the page says about its icon.
+const favicon = "/favicon.ico"
 
 func readOnly(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
@@ -88,7 +92,7 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 		httpError(w, http.StatusNotFound, "no status")
 		return
 	}
-	data, err := json.MarshalIndent(s.Status(), "", "  ")
+	data, err := s.status.get(s.StatusEpoch, s.Status)
 	if err != nil {
 		s.Log.Error("status not encoded", zap.Error(err))
 		httpError(w, http.StatusInternalServerError, "internal error")
@@ -96,7 +100,36 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 	}
 	commonHeader(w, "application/json")
 	// Whoever went away while we wrote has no use for an error.
-	_, _ = w.Write(append(data, '\n'))
+	_, _ = w.Write(data)
+}
+
+// lastStatus is what /status has answered last: many ask for it, at the same time,
+// and each answer reads who is in every cgroup.
+type lastStatus struct {
+	mu    sync.Mutex // held while an answer is made
+	data  []byte
+	epoch int64 // when its making began
+}
+
+// get is an answer that is not older than the epoch in which it was asked for.
+func (l *lastStatus) get(epoch func() int64, status func() any) ([]byte, error) {
+	if epoch == nil {
+		epoch = func() int64 { return 0 }
+		l = new(lastStatus)
+	}
+	asked := epoch()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.data != nil && l.epoch >= asked {
+		return l.data, nil
+	}
+	began := epoch()
+	data, err := json.MarshalIndent(status(), "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	l.data, l.epoch = append(data, '\n'), began
+	return l.data, nil
 }
 
 func (s *Server) serveMetrics(w http.ResponseWriter, r *http.Request) {

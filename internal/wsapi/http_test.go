@@ -87,6 +87,52 @@ func TestStatusNotEncodable(t *testing.T) {
 	}
 }
 
+// TestStatusIsShared: whoever asks while another's answer is being made, or in the
+// same epoch, gets that; never one that began before the epoch in which it was asked.
+func TestStatusIsShared(t *testing.T) {
+	var l lastStatus
+	var epoch atomic.Int64
+	making, goOn, answers := make(chan int), make(chan struct{}), make(chan string)
+	made := 0
+	ask := func() {
+		data, err := l.get(epoch.Load, func() any {
+			made++
+			n := made
+			making <- n
+			<-goOn
+			return n
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		answers <- string(data)
+	}
+	go ask()
+	if n := <-making; n != 1 {
+		t.Fatalf("answer %d", n)
+	}
+	for range 5 {
+		go ask() // waits for the first one's, or comes when it is there
+	}
+	goOn <- struct{}{}
+	for range 6 {
+		if got := <-answers; got != "1\n" {
+			t.Errorf("got %q", got)
+		}
+	}
+	epoch.Add(1)
+	go ask()
+	<-making
+	epoch.Add(1)
+	go ask() // asked in a later epoch than the answer under way
+	goOn <- struct{}{}
+	<-making
+	goOn <- struct{}{}
+	if got := <-answers + <-answers; got != "2\n3\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // TestWhoMayConnect: the matrix of Host and Origin, through the real server.
 func TestWhoMayConnect(t *testing.T) {
 	addr, _ := start(t, &Server{

@@ -66,19 +66,25 @@ type Server struct {
 	Health, Ready func() error
 	// Status is what /status shows, as JSON; without it there is no /status.
 	Status func() any
+	// StatusEpoch is for Status what Epochs are for commands: the same answer is
+	// given as long as it returns the same number. Without it each is made anew.
+	StatusEpoch func() int64
 	// Metrics serves /metrics; without it there is none.
 	Metrics http.Handler
-	// Work is called around the making of each reply and its sending, so that
-	// somebody can count what that costs; nil means nobody does. To send a reply
-	// that was made for others is not worth being counted.
-	Work func(work func())
-	// Page serves what people see: "/" and what is below PagePrefix, unless the
-	// request is for a websocket. Without one, "/" is the websocket only.
+	// Work is called around the making of each reply and its sending, and Send
+	// around the sending of one that was made for others, so that somebody can
+	// count what that costs; nil means nobody does.
+	Work, Send func(work func())
+	// Page serves what people see: "/", "/favicon.ico" and what is below PagePrefix,
+	// unless the request is for a websocket. Without one, "/" is the websocket only.
 	Page       http.Handler
 	PagePrefix string
 	// Hostnames are this host's own names, AllowedHosts further names ("name"
 	// or "name:port") by which browsers may speak to us.
 	Hostnames, AllowedHosts []string
+	// TooLarge is what to do instead of sending a request that is too large, for
+	// the reason that its connection is closed with; all of that has at most 123 bytes.
+	TooLarge string
 	// Log is where connections and faults are logged; nil for nowhere.
 	Log *zap.Logger
 
@@ -100,6 +106,7 @@ type Server struct {
 
 	names   hostNames
 	shares  *shares
+	status  lastStatus
 	buffers websocket.BufferPool // write buffers, held only while writing
 
 	mu       sync.Mutex
@@ -180,6 +187,9 @@ func (s *Server) prepare() {
 	setDefault(&s.StopTimeout, defaultStopTimeout)
 	if s.Work == nil {
 		s.Work = func(work func()) { work() }
+	}
+	if s.Send == nil {
+		s.Send = func(work func()) { work() }
 	}
 	s.names = newHostNames(s.Hostnames, s.AllowedHosts)
 	s.shares = newShares()

@@ -112,7 +112,8 @@ func TestTornReply(t *testing.T) {
 }
 
 func TestRequestTooLarge(t *testing.T) {
-	addr, _ := start(t, &Server{})
+	const hint = "do something else"
+	addr, _ := start(t, &Server{TooLarge: hint})
 	ws := dial(t, addr)
 	exact := `{"cmd":"value"}` + strings.Repeat(" ", maxRequest-len(`{"cmd":"value"}`))
 	send(t, ws, exact)
@@ -129,7 +130,8 @@ func TestRequestTooLarge(t *testing.T) {
 	ws = dial(t, addr)
 	send(t, ws, strings.Repeat("x", 512<<10))
 	got, err := io.ReadAll(ws.NetConn())
-	if err != nil || !strings.HasPrefix(string(got), "\x88\x02\x03\xf1") { // 1009
+	reason := "\x03\xf1" + "a request has at most 64 KiB; " + hint // 1009
+	if err != nil || string(got) != "\x88"+string(rune(len(reason)))+reason {
 		t.Errorf("512 KiB: %q, %v", got, err)
 	}
 }

@@ -80,6 +80,26 @@ func TestSharedReply(t *testing.T) {
 	}
 }
 
+// TestWorkIsCounted: each reply is counted once, as work or, where another connection
+// had made it, as sending.
+func TestWorkIsCounted(t *testing.T) {
+	var worked, sent atomic.Int64
+	addr, _ := start(t, &Server{
+		Commands: testCommands(), Epochs: map[string]func() int64{"value": func() int64 { return 1 }},
+		Work: func(work func()) { worked.Add(1); work() }, Send: func(send func()) { sent.Add(1); send() },
+	})
+	for range 3 {
+		ws := dial(t, addr)
+		for _, request := range []string{`{"cmd":"value"}`, `{"cmd":"echo"}`} {
+			send(t, ws, request)
+			receive(t, ws)
+		}
+	}
+	if got := [2]int64{worked.Load(), sent.Load()}; got != [2]int64{4, 2} {
+		t.Errorf("worked and sent %d times, want 4 and 2", got)
+	}
+}
+
 // TestSharedErrors: an error is nobody else's, and neither is a reply that is
 // too large to be kept.
 func TestSharedErrors(t *testing.T) {

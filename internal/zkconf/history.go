@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -188,13 +189,31 @@ func (c *client) prune(ctx context.Context, keep int) error {
 func (z *ZooKeeper) History(ctx context.Context) ([]Entry, error) {
 	var list []Entry
 	err := z.within(ctx, func(ctx context.Context, c *client) (err error) {
-		list, err = c.entries(ctx)
+		list, err = c.entries(ctx, math.MaxInt, math.MaxInt)
 		return err
 	})
 	return list, err
 }
 
-func (c *client) entries(ctx context.Context) ([]Entry, error) {
+// What the daemon reads of a history, which may be longer (conf_history) and which
+// everybody who may write there can fill.
+const (
+	recentEntries = 100
+	recentBytes   = 8 << 20 // compressed
+)
+
+// RecentHistory is History of the newest versions, at most 100, for the daemon: through
+// the session that follows the document. Where there is none it is an error.
+func (z *ZooKeeper) RecentHistory(ctx context.Context) ([]Entry, error) {
+	c, _ := z.following()
+	if c == nil {
+		return nil, errNoSession
+	}
+	return c.entries(ctx, recentEntries, recentBytes)
+}
+
+// entries reads no more of them than it is told to.
+func (c *client) entries(ctx context.Context, most, bytes int) ([]Entry, error) {
 	cur, err := c.current(ctx)
 	if err != nil {
 		return nil, err
@@ -204,8 +223,11 @@ func (c *client) entries(ctx context.Context) ([]Entry, error) {
 		return nil, err
 	}
 	var list []Entry
-	for _, name := range names {
+	for _, name := range names[:min(len(names), most)] {
 		n, err := c.get(ctx, c.history()+"/"+name)
+		if bytes -= len(n.data); bytes < 0 {
+			break
+		}
 		if errors.Is(err, zk.ErrNoNode) {
 			continue // pruned meanwhile
 		}

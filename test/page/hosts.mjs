@@ -8,7 +8,7 @@ await p.keyboard.press('4');
 await until('hosts', async () => /version 0 is in force on 1 of 2 hosts/.test(await p.textContent('#hosts-summary')));
 await until('the one that lags, first', async () => {
   const rows = await p.locator('#hosts-list tbody tr').allTextContents();
-  return rows.length === 2 && rows[0].startsWith('absent') && (await p.locator('#hosts-list tr.bad').count()) === 1;
+  return rows.length === 2 && rows[0].startsWith('absent') && rows[0].endsWith('unknown') && (await p.locator('#hosts-list tr.bad').count()) === 1;
 });
 await p.screenshot({ path: shots + '/hosts.png' });
 

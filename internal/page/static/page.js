@@ -22,7 +22,7 @@ const shownPath = (path) => (path === '' ? '/' : visible(path));
 
 // ---- the address
 
-const DEFAULTS = { sort: 'cpu', down: '1', flat: '', filter: '', at: '', pause: '', metric: 'cpu', range: '', kind: '', from: '', to: '', edit: '', pid: '' };
+const DEFAULTS = { sort: 'cpu', down: '1', flat: '', filter: '', at: '', pause: '', metric: 'cpu', range: '', kind: '', from: '', to: '', edit: '', all: '', pid: '' };
 const TABS = ['usage', 'events', 'configuration', 'hosts', 'process', 'daemon'];
 let tab = 'usage', state = { ...DEFAULTS }, cgroups = [], closed = [];
 
@@ -75,6 +75,7 @@ function apply() {
   showChosen();
   showInside();
   showThen();
+  loadPast();
   if (tab === 'events') showEvents();
   if (tab === 'configuration') showConfiguration();
   if (tab === 'process') showProcess();
@@ -107,7 +108,7 @@ function moment(time) {
 
 const COLUMNS = [['name', 'Cgroup'], ['cpu', 'CPU'], ['io', 'I/O'], ['read', 'Read'], ['write', 'Write'], ['memory', 'Memory'], ['processes', 'Processes'], ['spark', '']];
 const pool = []; // rows in use, from the first that is visible
-let table = { total: 0, first: 0, rows: [], slot: 0, all: 0, spark: 'cpu' }, focused = '';
+let table = { tasks: false, total: 0, first: 0, rows: [], slot: 0, all: 0, spark: 'cpu' }, focused = '';
 const rowHeight = () => parseFloat(getComputedStyle(document.documentElement).getPropertyValue('--row'));
 
 function showColumns() {
@@ -129,6 +130,9 @@ function showColumns() {
     const on = key === state.sort, cell = head.children[i];
     cell.setAttribute('aria-sort', !on ? 'none' : state.down === '1' ? 'descending' : 'ascending');
   });
+  const counted = head.querySelector('.processes button');
+  setText(counted, table.tasks ? 'Tasks' : 'Processes');
+  counted.title = table.tasks ? 'processes and threads, as the controller pids counts them; "proc.": processes where the document does not name it' : 'processes in the cgroup and below it';
   setText(head.lastChild, SPARK_TITLE[METRIC_OF[state.sort] ?? 'cpu']);
 }
 
@@ -195,6 +199,7 @@ function showTable() {
     setText(c.twisty, r.kids ? (r.closed ? '▸' : '▾') : '');
     setText(c.label, r.path === '' ? '/ (all)' : visible(r.name));
     for (const key of ['cpu', 'io', 'read', 'write', 'memory', 'processes']) setText(c[key], format(key, r[key]));
+    if (r.whole && r.processes !== null) setText(c.processes, r.processes + ' proc.');
     spark(c.canvas, r.spark);
   });
   $('table').setAttribute('aria-rowcount', table.total);
@@ -381,12 +386,17 @@ function showChosen() {
   }));
 }
 
-// versionAt is the version that was in force at a second, null when not known.
+// versionAt is the version that was in force at a second, and a text that says so; null
+// when not known. What was before the daemon's start is in the document's history.
 function versionAt(at) {
   let found = null;
-  for (const e of events) if (e.kind === 'version' && e.at <= at + 1) found = e.version;
-  return found;
+  for (const e of events) if (e.kind === 'version' && e.at <= at + 1) found = { version: e.version, text: `version ${e.version} was in force` };
+  if (found) return found;
+  const v = past.find((v) => Date.parse(v.time) / 1000 <= at + 1);
+  return v ? { version: v.version, text: `version ${v.version} was the newest, ${written(v)}` } : null;
 }
+
+const written = (v) => `written ${moment(v.time)}` + (v.author ? ` by ${visible(v.author)}` : '') + (v.reason ? `: ${visible(v.reason)}` : '');
 
 function showThen() {
   const box = $('then');
@@ -394,12 +404,25 @@ function showThen() {
   if (!state.at || !status) return;
   const then = versionAt(Number(state.at)), now = status.version.in_force;
   if (then === null) { box.textContent = 'which version was in force then is not known (before the daemon started)'; return; }
-  box.append(node('span', `version ${then} was in force`));
-  if (then !== now) {
+  box.append(node('span', then.text));
+  if (then.version !== now) {
     const a = node('a', `what changed up to version ${now}?`);
-    a.href = address('configuration', { from: String(then), to: String(now), edit: '' });
+    a.href = address('configuration', { from: String(then.version), to: String(now), edit: '' });
     box.append(' ', a);
   }
+}
+
+// past is the document's history, newest first, asked for when a view is in need of it.
+let past = [], pastOf = '', pastAt = -Infinity;
+async function loadPast() {
+  if (tab !== 'configuration' && !state.at || !status) return;
+  const now = performance.now();
+  if (pastOf === documentSince && now - pastAt < 30000) return;
+  pastOf = documentSince;
+  pastAt = now;
+  try { past = (await ask('get_history')).versions; } catch { return; } // asked again
+  showThen();
+  if (tab === 'configuration') showConfiguration();
 }
 
 // ---- inside a cgroup
@@ -494,6 +517,7 @@ function showStatus(s) {
   $('faults').hidden = s.faults === 0;
   setText($('faults'), s.faults === 1 ? '1 host fault' : `${s.faults} host faults`);
   showThen();
+  loadPast();
   if (tab === 'hosts') showHosts();
   if (tab === 'daemon') showDaemon();
   if (tab === 'process') showPidFiles();
@@ -561,22 +585,31 @@ function showFaultsNow() {
 
 let documentVersion = null, documentSince, diffKey = '';
 
+// versions are those that can be compared, oldest first, with what is known of each.
 function versions() {
-  const seen = events.filter((e) => e.kind === 'version').map((e) => ({ version: e.version, time: e.time }));
-  if (status && status.version.in_force >= 0 && !seen.some((v) => v.version === status.version.in_force)) seen.push({ version: status.version.in_force, time: null });
-  return seen;
+  const seen = past.map((v) => ({ version: v.version, text: v.in_force_since ? `in force from ${moment(v.in_force_since)}` + (v.reason ? `: ${visible(v.reason)}` : '') : written(v) }));
+  for (const e of events) if (e.kind === 'version') seen.unshift({ version: e.version, text: `in force from ${moment(e.time)}` });
+  // A number that was used twice means the later text.
+  const list = [...new Map(seen.reverse().map((v) => [v.version, v])).values()];
+  if (past.length > 0) { // in its order; what only the events have comes last
+    const order = new Map(past.map((v, i) => [v.version, -i]).reverse());
+    list.sort((a, b) => (order.get(a.version) ?? 1) - (order.get(b.version) ?? 1));
+  }
+  if (status && status.version.in_force >= 0 && !list.some((v) => v.version === status.version.in_force)) list.push({ version: status.version.in_force, text: '' });
+  return list;
 }
 
 function showVersions() {
-  const all = versions(), key = JSON.stringify(all) + state.from + '/' + state.to;
+  const all = versions(), inForce = status?.version.in_force, key = JSON.stringify([all, inForce, state.from, state.to]);
   if ($('from').dataset.key === key || all.length === 0) return;
   $('from').dataset.key = key;
-  const now = String(all[all.length - 1].version), before = String(all[Math.max(0, all.length - 2)].version);
+  const at = Math.max(0, all.findIndex((v) => v.version === inForce));
+  const now = String(all[at].version), before = String(all[Math.max(0, at - 1)].version);
   for (const [id, wanted] of [['from', state.from || before], ['to', state.to || now]]) {
     const options = all.slice().reverse();
-    if (!options.some((v) => String(v.version) === wanted)) options.push({ version: wanted, time: null });
+    if (!options.some((v) => String(v.version) === wanted)) options.push({ version: wanted, text: '' });
     $(id).replaceChildren(...options.map((v) => {
-      const o = node('option', `${v.version}` + (v.time ? `, in force from ${moment(v.time)}` : ''));
+      const o = node('option', `${v.version}` + (v.text ? `, ${v.text}` : ''));
       o.value = String(v.version);
       return o;
     }));
@@ -584,33 +617,76 @@ function showVersions() {
   }
 }
 
+let typing = 0;
 function showConfiguration() {
   const opens = state.edit && $('try').hidden;
   $('try').hidden = !state.edit;
-  if (opens) $('try-text').focus();
-  if (!status || status.version.in_force < 0) { setText($('diff-title'), 'no document yet'); return; }
+  press($('diff-all'), state.all === '1');
+  if (opens) { $('try-text').focus(); fillTry(); }
+  loadPast();
+  if (!status || status.version.in_force < 0 && !state.edit) { setText($('diff-title'), 'no document yet'); return; }
   showVersions();
   const v = status.version;
-  if (documentVersion !== v.in_force) { documentVersion = v.in_force; tell({ type: 'document', version: v.in_force }); }
+  if (v.in_force >= 0 && documentVersion !== v.in_force) { documentVersion = v.in_force; tell({ type: 'document', version: v.in_force }); }
   const text = state.edit ? $('try-text').value : undefined;
-  if (text !== undefined && text.trim() === '') { diffKey = ''; setText($('diff-title'), ''); setText($('diff'), ''); return; }
-  const from = text !== undefined ? v.in_force : Number($('from').value), to = Number($('to').value);
-  const key = JSON.stringify([from, to, text]);
+  if (text !== undefined && text.trim() === '') { diffKey = ''; clearTimeout(typing); showDiff({ summary: '', lines: [] }); return; }
+  const from = text !== undefined ? v.in_force : Number($('from').value), to = Number($('to').value), all = state.all === '1';
+  const key = JSON.stringify([from, to, text, all]);
   if (key === diffKey) return;
   diffKey = key;
-  tell({ type: 'diff', from, to, text });
+  clearTimeout(typing);
+  // Not at every key: the daemon makes one comparison at a time.
+  typing = setTimeout(() => tell({ type: 'diff', key, from, to, text, all }), text === undefined ? 0 : 250);
+}
+
+// fillTry begins an edit with what is in force; whatever is typed or pasted replaces it.
+let inForceText = '';
+function fillTry() {
+  if (!state.edit || $('try-text').value !== '' || inForceText === '') return;
+  $('try-text').value = inForceText;
+  $('try-text').select();
+  showConfiguration();
 }
 
 function showDiff(m) {
-  const what = !state.edit ? `From version ${$('from').value} to ${$('to').value}: ` : 'This edit: ';
+  if (m.key !== undefined && m.key !== diffKey) return; // of what was typed before
+  if (m.again) diffKey = ''; // with the next status
+  const what = m.summary === '' ? '' : !state.edit ? `From version ${$('from').value} to ${$('to').value}: ` : 'This edit: ';
   setText($('diff-title'), what + m.summary);
-  $('diff').replaceChildren(...m.lines.map((l) => classed(node('span', visible(l) + '\n'), { '!': 'removed', '-': 'removed', '+': 'added', '~': 'changed' }[l[0]])));
+  setText($('diff-how'), m.here ? `The texts are compared in the browser only: ${m.here}. What this host makes of it is not known.` : '');
+  $('diff').replaceChildren(...m.lines.map((l) => classed(node('span', `${l.kind || ' '} ${visible(l.text)}\n`), { '!': 'removed', '-': 'removed', '+': 'added', '~': 'changed' }[l.kind] ?? '')));
   if (m.more) $('diff').append(moreOf(m.more));
+  $('diff-faults').replaceChildren(...(m.faults?.length ? [list(['Where', 'Fault'], m.faults.map((f) => bad([f.line ? goToFault(f) : '', visible(f.text)], true)), '')] : []));
+  const of = [];
+  if (m.warnings?.length) of.push(list(['Changed as the kernel would'], m.warnings.map((w) => [visible(w)]), ''));
+  if (m.hostFaults?.length) of.push(list(['This host cannot', 'Why', ''], m.hostFaults.map((f) => bad([visible(f.place), visible(f.reason), f.new ? 'new' : 'as before'], f.new)), moreOf(m.moreHostFaults)));
+  if (m.hostNotes?.length) of.push(list(['No effect on this host', 'Why'], m.hostNotes.map((f) => [visible(f.place), visible(f.reason)]), ''));
+  if (m.hostFaults && m.hostFaults.length === 0) of.push(node('p', 'This host can honour all of it.'));
+  $('diff-host').replaceChildren(...of);
+}
+
+// goToFault is a place in the text that was typed. The daemon counts characters, the
+// browser UTF-16 units.
+function goToFault(f) {
+  const place = `${f.line}:${f.column}`;
+  if (!state.edit) return place;
+  const b = node('button', place);
+  b.type = 'button';
+  b.addEventListener('click', () => {
+    const lines = $('try-text').value.split('\n'), line = lines[f.line - 1] ?? '';
+    const at = lines.slice(0, f.line - 1).reduce((n, l) => n + l.length + 1, 0) + [...line].slice(0, f.column - 1).join('').length;
+    $('try-text').focus();
+    $('try-text').setSelectionRange(at, at + 1);
+  });
+  return b;
 }
 
 const openTry = () => go({ edit: '1' }, { to: 'configuration' });
 
 // ---- hosts, process, daemon
+
+// when is a moment, of which Go's zero (in the year 1) stands for not known.
+const when = (time) => (Date.parse(time) > 0 ? moment(time) : 'unknown');
 
 function showHosts() {
   const a = status?.agents;
@@ -628,7 +704,7 @@ function showHosts() {
   if ($('hosts-list').dataset.key === key) return;
   $('hosts-list').dataset.key = key;
   $('hosts-list').replaceChildren(list(['Host', 'State', 'Why', 'In force', 'Host faults', 'Cgroups', 'Daemon', 'Since'], a.hosts.slice(0, most).map((h) => bad(
-    [visible(h.host), h.state, visible(h.why ?? ''), String(h.in_force), h.host_faults ? `${h.host_faults}: ${visible(h.host_fault ?? '')}` : '', h.layout ?? '', h.daemon_version ?? '', h.since ? moment(h.since) : ''],
+    [visible(h.host), h.state, visible(h.why ?? ''), String(h.in_force), h.host_faults ? `${h.host_faults}: ${visible(h.host_fault ?? '')}` : '', h.layout ?? '', h.daemon_version ?? '', when(h.since)],
     h.state !== 'ok')), moreOf(a.hosts.length - most)));
 }
 
@@ -702,7 +778,9 @@ const receive = {
     else showState(m.text, 'lost');
   },
   table(m) {
+    const other = table.tasks !== m.tasks;
     table = m;
+    if (other) showColumns();
     if ($('state').dataset.state !== 'lost') showState(note || (state.at ? 'as of ' + clock(m.slot) : state.pause ? 'paused at ' + clock(m.slot) : 'live, ' + clock(m.slot)), note || state.at || state.pause ? 'still' : 'live');
     showTable();
   },
@@ -711,7 +789,11 @@ const receive = {
   focus: showFocus,
   note(m) { note = m.text; },
   diff: showDiff,
-  document(m) { setText($('document'), visible2(m.text) + (m.more ? `\n… and ${m.more} characters more` : '')); },
+  document(m) {
+    setText($('document'), visible2(m.text) + (m.more ? `\n… and ${m.more} characters more` : ''));
+    inForceText = m.more || m.error ? '' : m.text;
+    fillTry();
+  },
   answer(m) {
     const a = answers.get(m.id);
     answers.delete(m.id);
@@ -758,6 +840,7 @@ $('inside-close').addEventListener('click', () => go({ cgroup: [] }));
 $('from').addEventListener('change', () => go({ from: $('from').value, to: $('to').value, edit: '' }));
 $('to').addEventListener('change', () => go({ from: $('from').value, to: $('to').value, edit: '' }));
 $('try-open').addEventListener('click', openTry);
+$('diff-all').addEventListener('click', () => go({ all: state.all === '1' ? '' : '1' }, { replace: true }));
 $('try-text').addEventListener('input', showConfiguration);
 $('ask-process').addEventListener('submit', (e) => { e.preventDefault(); go({ pid: $('pid').value.trim() }); });
 $('help-open').addEventListener('click', help);

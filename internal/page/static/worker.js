@@ -3,6 +3,8 @@
 // that a large tree never holds up the page's own thread.
 'use strict';
 
+importScripts('/page/documents.js');
+
 const SPARK = 60;           // seconds in a sparkline
 const POINTS = 1500;        // most points of a line in the chart
 const STATUS_EVERY = 3000;  // ms
@@ -41,7 +43,7 @@ const questions = new Link(
   () => { documents.clear(); refresh(); },
   (reply) => {
     const q = waiting.shift();
-    if (reply.error !== undefined && reply.code !== undefined) q.reject(new Error(reply.error)); else q.resolve(reply);
+    if (reply.error !== undefined && reply.code !== undefined) q.reject(Object.assign(new Error(reply.error), { code: reply.code })); else q.resolve(reply);
   },
   () => { for (const q of waiting.splice(0)) q.reject(new Error('the connection was lost')); });
 
@@ -195,13 +197,18 @@ let order = []; // of rows, as they are shown
 
 function value(row, key) {
   if (key === 'name') return row.name;
-  if (key === 'processes') return count(row);
+  if (key === 'processes') return tally(row);
   return row[key];
 }
 
 const count = (row) => (row.counted !== undefined ? row.counted : row.pids !== null && row.pids !== undefined ? row.pids : processes.has(row.path) ? processes.get(row.path) : null);
 
-function compare(a, b) {
+// tally is count at the moment that is shown: how many processes there were is not
+// in the history, how many tasks may be.
+const past = () => frozen !== null && view.at > 0;
+const tally = (row) => (past() ? row.pids ?? null : count(row));
+
+function byColumn(a, b) {
   const x = value(a, view.sort), y = value(b, view.sort);
   const absent = (x === null || x === undefined) - (y === null || y === undefined);
   if (absent !== 0) return absent;
@@ -223,7 +230,7 @@ function arrange(rows) {
   const list = keep ? [...rows.values()].filter((r) => keep.has(r.path)) : [...rows.values()];
   if (view.flat) {
     for (const row of list) { row.depth = 0; row.kids = false; }
-    return list.sort(compare);
+    return list.sort(byColumn);
   }
   const below = new Map();
   for (const row of list) {
@@ -236,7 +243,7 @@ function arrange(rows) {
     const kids = below.get(row.path);
     row.depth = depth; row.kids = kids !== undefined; row.closed = closed.has(row.path) && !keep;
     out.push(row);
-    if (kids && !row.closed) for (const k of kids.sort(compare)) add(k, depth + 1);
+    if (kids && !row.closed) for (const k of kids.sort(byColumn)) add(k, depth + 1);
   };
   if (rows.has('')) add(rows.get(''), 0);
   return out;
@@ -247,12 +254,12 @@ const sparkOf = () => (view.sort === 'memory' ? 'memory' : ['io', 'read', 'write
 function showTable() {
   const from = frozen || { rows: live, slot: newest };
   order = arrange(from.rows);
-  const spark = sparkOf(), old = frozen !== null && view.at > 0;
+  const spark = sparkOf(), old = past(), tasks = typeof from.rows.get('')?.pids === 'number';
   const rows = order.slice(shown.first, shown.first + shown.count).map((r) => ({
     path: r.path, name: view.flat ? r.path : r.name, depth: r.depth, kids: r.kids, closed: r.closed,
-    cpu: r.cpu, io: r.io, read: r.read, write: r.write, memory: r.memory, processes: old ? null : count(r), spark: old ? null : r.sparks[spark].slice(),
+    cpu: r.cpu, io: r.io, read: r.read, write: r.write, memory: r.memory, processes: tally(r), whole: tasks && typeof r.pids !== 'number', spark: old ? null : r.sparks[spark].slice(),
   }));
-  post({ type: 'table', slot: from.slot, total: order.length, all: from.rows.size, first: shown.first, spark, rows });
+  post({ type: 'table', slot: from.slot, total: order.length, all: from.rows.size, first: shown.first, spark, tasks, rows });
 }
 
 // show sends everything that a new slot or another view changes.
@@ -385,53 +392,6 @@ function countProcesses(members) {
   return best;
 }
 
-const documents = new Map(); // version → document
-
-async function documentOf(version) {
-  if (!documents.has(version)) documents.set(version, (await ask('get_conf', { version })).value);
-  return documents.get(version);
-}
-
-// flat is a document as a map of "cpu:/a/b" to settings.
-function flat(document) {
-  const out = new Map();
-  if (document === null || typeof document !== 'object' || Array.isArray(document)) throw new Error('a document is an object of subsystems');
-  for (const subsystem of Object.keys(document)) {
-    const walk = (node, path) => {
-      node = node || {};
-      out.set(subsystem + ':' + (path || '/'), node.conf || null);
-      for (const name of Object.keys(node.sub_cgroup || {})) walk(node.sub_cgroup[name], path + '/' + name);
-    };
-    walk(document[subsystem], '');
-  }
-  return out;
-}
-
-// difference lists what comes of an edit: what is removed first.
-function difference(before, after) {
-  const a = flat(before), b = flat(after), removed = [], added = [], changed = [];
-  const text = (conf) => Object.keys(conf || {}).sort().map((k) => ` ${k}=${JSON.stringify(conf[k])}`).join('');
-  for (const key of a.keys()) if (!b.has(key)) removed.push('- ' + key);
-  for (const [key, conf] of b) {
-    if (!a.has(key)) { added.push('+ ' + key + text(conf)); continue; }
-    const old = a.get(key) || {}, now = conf || {};
-    for (const k of [...new Set([...Object.keys(old), ...Object.keys(now)])].sort()) {
-      const x = JSON.stringify(old[k]), y = JSON.stringify(now[k]);
-      if (x === y) continue;
-      changed.push(`~ ${key} ${k}: ${x === undefined ? 'not set' : x} → ${y === undefined ? 'not set' : y}`);
-    }
-    if ((a.get(key) === null) !== (conf === null)) changed.push(`~ ${key} ${conf === null ? 'takes no processes any more' : 'takes processes'}`);
-  }
-  // A subsystem that is new is ours from then on; one that has left is not touched further.
-  const taken = Object.keys(after).filter((x) => before[x] === undefined).map((x) => `! ${x} is named for the first time: cgroups of others below our root there are removed`);
-  const left = Object.keys(before).filter((x) => after[x] === undefined).map((x) => `! ${x} leaves the document: only cgroups that the daemon made are removed`);
-  const lines = [...taken, ...left, ...removed.sort(), ...added.sort(), ...changed.sort()], most = 500;
-  return {
-    summary: lines.length === 0 ? 'no difference' : `${removed.length} removed, ${added.length} added, ${changed.length} settings changed`,
-    lines: lines.slice(0, most), more: Math.max(0, lines.length - most),
-  };
-}
-
 // ---- what the page asks for
 
 let movedTo = '';
@@ -464,17 +424,12 @@ const handlers = {
     try { post({ type: 'answer', id: m.id, reply: await ask(m.cmd, m.args) }); }
     catch (e) { post({ type: 'answer', id: m.id, error: e.message }); }
   },
-  async diff(m) {
-    try {
-      const d = m.text === undefined ? difference(await documentOf(m.from), await documentOf(m.to)) : difference(await documentOf(m.from), JSON.parse(m.text));
-      post({ type: 'diff', ...d });
-    } catch (e) { post({ type: 'diff', summary: e.message, lines: [], more: 0, error: true }); }
-  },
+  diff,
   async document(m) {
     try {
       const text = JSON.stringify(await documentOf(m.version), null, 2), most = 200000;
       post({ type: 'document', version: m.version, text: text.slice(0, most), more: Math.max(0, text.length - most) });
-    } catch (e) { post({ type: 'document', version: m.version, text: e.message, more: 0 }); }
+    } catch (e) { post({ type: 'document', version: m.version, text: e.message, more: 0, error: true }); }
   },
 };
 
