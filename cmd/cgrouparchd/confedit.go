@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,26 +109,27 @@ func (w *writer) agreed(ctx context.Context, cur zkconf.Current, raw []byte) (ag
 	return false, w.write(ctx, cur, raw, diff)
 }
 
-// runEditor runs what the user likes to edit with. The variable is a shell
-// command by custom; the file's name is not part of it.
+// runEditor lets the user edit a file.
 func runEditor(file string, line int) error {
-	editor := os.Getenv("VISUAL")
-	if editor == "" {
-		editor = os.Getenv("EDITOR")
+	cmd := editorCommand(file, line)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("editor %s: %w", editor(), err)
 	}
-	if editor == "" {
-		editor = "vi"
-	}
-	args := []string{"-c", editor + ` "$@"`, editor}
-	words := strings.Fields(editor)
+	return nil
+}
+
+// editor is what the user likes to edit with.
+func editor() string { return cmp.Or(os.Getenv("VISUAL"), os.Getenv("EDITOR"), "vi") }
+
+// editorCommand runs the editor on a file. The variable is a shell command by
+// custom; the file's name is not part of it.
+func editorCommand(file string, line int) *exec.Cmd {
+	args := []string{"-c", editor() + ` "$@"`, editor()}
+	words := strings.Fields(editor())
 	known := []string{"vi", "vim", "nvim", "nano", "emacs", "joe", "micro"}
 	if line > 1 && len(words) > 0 && slices.Contains(known, filepath.Base(words[0])) {
 		args = append(args, fmt.Sprintf("+%d", line))
 	}
-	cmd := exec.Command("/bin/sh", append(args, file)...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("editor %s: %w", editor, err)
-	}
-	return nil
+	return exec.Command("/bin/sh", append(args, file)...)
 }

@@ -1,6 +1,7 @@
 package top
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,32 +19,48 @@ func (m *Model) hostBody() (head string, body []string) {
 		body = append(body, warn+clean(a.Error)+plain)
 	}
 	for _, h := range a.Hosts {
-		text := fit(clean(h.Host), 24) + fit(clean(h.State), 12) + fit(fmt.Sprintf("version %d", h.InForce), 14) + clean(h.Why)
+		in := "none"
+		if h.InForce >= 0 {
+			in = fmt.Sprintf("version %d", h.InForce)
+		}
+		why := clean(h.Why)
 		if h.HostFaults > 0 {
-			text += fmt.Sprintf("  %d host faults, such as %s", h.HostFaults, clean(h.HostFault))
+			why = strings.TrimPrefix(why+"; ", "; ") + plural(h.HostFaults, "host fault") + ", such as " + clean(h.HostFault)
 		}
-		if h.State != "ok" {
-			text = warn + text + plain
+		for _, line := range wrap(fit(clean(h.Host), 20)+" "+fit(clean(h.State), 11)+fit(in, 13), why, m.size.Width) {
+			if h.State != "ok" {
+				line = warn + line + plain
+			}
+			body = append(body, line)
 		}
-		body = append(body, text)
 	}
 	return head, body
 }
 
-// costBody is what the daemon itself uses, by part.
+// costBody is what the daemon itself uses, by part, the largest first.
 func (m *Model) costBody() (head string, body []string) {
 	elapsed := m.status.Now.Sub(m.lastStatus.Now).Seconds()
 	head = fit("COST of this daemon, CPU", 30) + right("%", "s so far")
-	for _, name := range slices.Sorted(maps.Keys(m.status.Cost)) {
-		total, share := m.status.Cost[name], "-"
-		if before, ok := m.lastStatus.Cost[name]; ok && elapsed > 0 && !m.lastStatus.Now.IsZero() {
-			share = percentText((total - before) / elapsed)
+	parts := map[string]float64{}
+	for name, value := range m.status.Cost {
+		if part, ok := strings.CutSuffix(name, "_seconds"); ok {
+			if total, ok := value.(float64); ok {
+				parts[part] = total
+			}
 		}
-		label := strings.TrimSuffix(name, "_seconds")
-		if label == "cpu" {
-			label = "all"
+	}
+	names := slices.SortedFunc(maps.Keys(parts), func(a, b string) int { return cmp.Or(cmp.Compare(parts[b], parts[a]), cmp.Compare(a, b)) })
+	for _, name := range names {
+		share := "-"
+		before, known := m.lastStatus.Cost[name+"_seconds"].(float64)
+		if known && elapsed > 0 && parts[name] >= before && !m.lastStatus.Now.IsZero() { // less: the daemon was restarted
+			share = fmt.Sprintf("%.2f", 100*(parts[name]-before)/elapsed)
 		}
-		body = append(body, fit(clean(label), 30)+right(share, fmt.Sprintf("%.2f", total)))
+		label := "  " + name
+		if name == "cpu" {
+			label = "all, of one core"
+		}
+		body = append(body, fit(clean(label), 30)+right(share, fmt.Sprintf("%.2f", parts[name])))
 	}
 	return head, append(body, "", fmt.Sprintf("missed seconds: %d   drift put back: %d   daemon %s", m.status.MissedSlots, m.status.Drift, clean(m.status.Daemon)))
 }

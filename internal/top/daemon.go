@@ -43,23 +43,34 @@ type status struct {
 			Reasons []string `json:"reasons"`
 		} `json:"rejected"`
 	} `json:"version"`
-	HostFaults []struct {
-		Place  string `json:"place"`
-		Reason string `json:"reason"`
-	} `json:"host_faults"`
-	PidFiles []struct {
+	HostFaults []placed `json:"host_faults"`
+	HostNotes  []placed `json:"host_notes"`
+	// Members are processes by subsystem and path.
+	Members map[string]map[string][]int `json:"members"`
+	// ZooKeeper is nil where the document is a file.
+	ZooKeeper *struct{} `json:"zookeeper"`
+	PidFiles  []struct {
 		File   string `json:"file"`
 		Cgroup string `json:"cgroup"`
 		State  string `json:"state"`
 		Reason string `json:"reason"`
+		PID    int    `json:"pid"`
 	} `json:"pid_files"`
 	Drift       int     `json:"drift_corrections"`
 	MissedSlots uint64  `json:"missed_slots"`
 	Events      []event `json:"events"`
 	Agents      *agents `json:"agents"`
-	// Cost is CPU time of the daemon's parts, by names such as "sampler_seconds".
-	Cost map[string]float64 `json:"cost"`
-	Now  time.Time          `json:"now"`
+	// Cost is CPU time of the daemon's parts, by names such as "sampler_seconds",
+	// and whatever newer daemons tell.
+	Cost map[string]any `json:"cost"`
+	Now  time.Time      `json:"now"`
+}
+
+// placed is a host fault or note.
+type placed struct {
+	Place  string `json:"place"`
+	Reason string `json:"reason"`
+	New    bool   `json:"new"` // in a comparison: the older document does not have it
 }
 
 // agents are the hosts of the cluster; nil without ZooKeeper.
@@ -87,13 +98,44 @@ type event struct {
 	Version *int32    `json:"version"`
 }
 
-// versionAt is the version of the document that was in force in a second; ok is
-// false when the events do not reach back that far.
-func (s *status) versionAt(slot int64) (version int32, ok bool) {
-	for _, e := range s.Events {
-		if e.Version != nil && e.Kind == "version" && e.Time.Unix() <= slot {
-			version, ok = *e.Version, true
-		}
-	}
-	return version, ok
+// comparison is what changes between two documents, or what is wrong with the
+// newer one.
+type comparison struct {
+	Valid    bool     `json:"valid"`
+	Faults   []fault  `json:"faults"`
+	Warnings []string `json:"warnings"`
+	Summary  string   `json:"summary"`
+	Changes  []struct {
+		Kind string `json:"kind"` // "-", "!", "~", "+"; "" is about lines that were left out
+		Text string `json:"text"`
+	} `json:"changes"`
+	MoreChanges    int      `json:"more_changes"`
+	HostFaults     []placed `json:"host_faults"` // null: not known
+	MoreHostFaults int      `json:"more_host_faults"`
+	HostNotes      []placed `json:"host_notes"`
+	// Note is not the daemon's but of who has compared instead of it: what could
+	// not be found out.
+	Note string `json:"note"`
+}
+
+// fault is one of a document.
+type fault struct {
+	Line   int    `json:"line"` // 0 is unknown
+	Column int    `json:"column"`
+	Text   string `json:"text"`
+}
+
+// history is the list of versions, newest first.
+type history struct {
+	Problem  string            `json:"problem"`
+	Versions []documentVersion `json:"versions"`
+}
+
+// documentVersion is one version of the document.
+type documentVersion struct {
+	Version int32     `json:"version"`
+	Time    time.Time `json:"time"`
+	Author  string    `json:"author"`
+	Reason  string    `json:"reason"`
+	What    *string   `json:"what"` // it changed; nil is unknown
 }

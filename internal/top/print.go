@@ -3,6 +3,7 @@ package top
 import (
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 )
@@ -23,4 +24,9 @@ func Print(w io.Writer, frames []Frame, zone *time.Location, head bool) error {
 		}
 	}
 	return t.Flush()
+}
+
+// Sort puts the rows in the order in which the view shows them.
+func (f *Frame) Sort(by Column) {
+	slices.SortStableFunc(f.Rows, func(a, b Row) int { return compareRows(&a, &b, by, false) })
 }

@@ -14,10 +14,17 @@ type Column int
 const (
 	ByCPU Column = iota
 	ByDisk
+	ByRead
+	ByWrite
 	ByMemory
 	ByPids
 	ByName
 )
+
+// Columns are the columns by the names that the command line has for them.
+var Columns = map[string]Column{
+	"cpu": ByCPU, "disk": ByDisk, "read": ByRead, "write": ByWrite, "memory": ByMemory, "processes": ByPids, "name": ByName,
+}
 
 // line is a row of the table with its place in the tree.
 type line struct {
@@ -28,7 +35,7 @@ type line struct {
 // arrange orders and filters a frame's rows. As a tree, a cgroup's children
 // follow it, and a cgroup stays when one below it matches; our root always
 // stays, and comes first.
-func arrange(f *Frame, by Column, tree bool, filter string) []line {
+func arrange(f *Frame, by Column, upward, tree bool, filter string) []line {
 	if f == nil {
 		return nil
 	}
@@ -37,10 +44,10 @@ func arrange(f *Frame, by Column, tree bool, filter string) []line {
 		lines = append(lines, line{Row: &f.Rows[i]})
 	}
 	if tree {
-		return arrangeTree(lines, by, filter)
+		return arrangeTree(lines, by, upward, filter)
 	}
 	lines = slices.DeleteFunc(lines, func(l line) bool { return l.Path != "" && !matches(l.Path, filter) })
-	slices.SortStableFunc(lines, func(a, b line) int { return compareRows(a.Row, b.Row, by) })
+	slices.SortStableFunc(lines, func(a, b line) int { return compareRows(a.Row, b.Row, by, upward) })
 	return lines
 }
 
@@ -49,7 +56,7 @@ func matches(path, filter string) bool {
 }
 
 // arrangeTree walks down from the root, siblings in order.
-func arrangeTree(lines []line, by Column, filter string) []line {
+func arrangeTree(lines []line, by Column, upward bool, filter string) []line {
 	children := map[string][]line{}
 	keep := map[string]bool{"": true}
 	var root []line
@@ -67,7 +74,7 @@ func arrangeTree(lines []line, by Column, filter string) []line {
 	var walk func(path string, depth int)
 	walk = func(path string, depth int) {
 		below := children[path]
-		slices.SortStableFunc(below, func(a, b line) int { return compareRows(a.Row, b.Row, by) })
+		slices.SortStableFunc(below, func(a, b line) int { return compareRows(a.Row, b.Row, by, upward) })
 		for _, l := range below {
 			if keep[l.Path] {
 				l.depth = depth
@@ -87,26 +94,25 @@ func parent(path string) string {
 	return ""
 }
 
-// compareRows puts the largest first, the unknown last, our root before all.
-func compareRows(a, b *Row, by Column) int {
+// compareRows puts the largest first, or the smallest, the unknown always last and
+// our root before all.
+func compareRows(a, b *Row, by Column, upward bool) int {
 	if (a.Path == "") != (b.Path == "") {
 		return cmp.Compare(len(a.Path), len(b.Path))
 	}
-	if by != ByName {
-		if c := compareUsage(a.usage(by), b.usage(by)); c != 0 {
-			return c
-		}
+	sign := 1
+	if upward {
+		sign = -1
 	}
-	return comparePaths(a.Path, b.Path)
-}
-
-func compareUsage(a, b float64) int {
-	switch {
-	case math.IsNaN(a) || math.IsNaN(b):
-		return cmp.Compare(unknown(a), unknown(b))
-	default:
-		return cmp.Compare(b, a)
+	if by == ByName {
+		return sign * comparePaths(a.Path, b.Path)
 	}
+	x, y := a.usage(by), b.usage(by)
+	c := cmp.Compare(unknown(x), unknown(y))
+	if c == 0 && !math.IsNaN(x) {
+		c = sign * cmp.Compare(y, x)
+	}
+	return cmp.Or(c, comparePaths(a.Path, b.Path))
 }
 
 func unknown(v float64) int {
@@ -125,6 +131,10 @@ func (r *Row) usage(by Column) float64 {
 			return r.Write
 		}
 		return sum(r.Write, r.Read)
+	case ByRead:
+		return r.Read
+	case ByWrite:
+		return r.Write
 	case ByMemory:
 		return r.Memory
 	case ByPids:

@@ -3,7 +3,10 @@ package top
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"os/exec"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -16,13 +19,29 @@ type Client func(ctx context.Context, cmd string, args map[string]any) ([]byte, 
 // answerTime is how long an answer may take before the daemon counts as away.
 const answerTime = 5 * time.Second
 
-// Run shows the view on a terminal until the user leaves or ctx ends.
-func Run(ctx context.Context, m *Model, ask Client, in io.Reader, out io.Writer) error {
-	_, err := tea.NewProgram(&terminal{ctx, m, ask, map[string]bool{}}, tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(out)).Run()
-	if errors.Is(err, tea.ErrInterrupted) || ctx.Err() != nil {
-		return nil
+// Here is what the view needs of the machine that it is shown on.
+type Here struct {
+	In  io.Reader
+	Out io.Writer
+	// Edit is the command that lets the user edit a file.
+	Edit func(file string) *exec.Cmd
+}
+
+// Run shows the view on a terminal until the user leaves or ctx ends. kept is the
+// file of a document that the user has edited and nobody else knows of, "" for
+// none.
+func Run(ctx context.Context, m *Model, ask Client, here Here) (kept string, err error) {
+	t := &terminal{ctx: ctx, model: m, ask: ask, busy: map[string]bool{}, edit: here.Edit}
+	options := []tea.ProgramOption{tea.WithContext(ctx), tea.WithInput(here.In), tea.WithOutput(here.Out)}
+	if os.Getenv("NO_COLOR") != "" { // whatever its value: https://no-color.org; the library wants a yes
+		options = append(options, tea.WithEnvironment(append(os.Environ(), "NO_COLOR=1")))
 	}
-	return err
+	_, err = tea.NewProgram(t, options...).Run()
+	kept = t.copy.leave()
+	if errors.Is(err, tea.ErrInterrupted) || ctx.Err() != nil {
+		err = nil
+	}
+	return kept, err
 }
 
 // terminal joins the model to bubbletea: its messages are events, requests are
@@ -33,6 +52,8 @@ type terminal struct {
 	ask   Client
 	// busy holds what is being asked: a slow daemon is not asked the same twice.
 	busy map[string]bool
+	edit func(file string) *exec.Cmd
+	copy draft
 }
 
 // Init asks the first questions.
@@ -47,6 +68,10 @@ func (t *terminal) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		event = Size{msg.Width, msg.Height}
 	case tea.KeyPressMsg:
 		event = Key(keyName(msg))
+	case tea.PasteMsg:
+		event = Paste(msg.Content)
+	case editMsg:
+		return t, t.editor(msg)
 	case tickMsg:
 		event = Tick(msg)
 		next = append(next, tick())
@@ -92,12 +117,66 @@ func (t *terminal) commands(requests []Request) tea.Cmd {
 			continue
 		}
 		t.busy[r.Cmd] = true
+		if r.Cmd == askEdit {
+			all = append(all, t.prepare(r))
+			continue
+		}
 		all = append(all, func() tea.Msg {
-			ctx, cancel := context.WithTimeout(t.ctx, answerTime)
-			defer cancel()
-			data, err := t.ask(ctx, r.Cmd, r.Args)
+			data, err := t.answer(r)
 			return Answer{Request: r, Data: data, Err: err}
 		})
 	}
 	return tea.Batch(all...)
+}
+
+// answer asks the daemon, or this machine.
+func (t *terminal) answer(r Request) ([]byte, error) {
+	switch r.Cmd {
+	case askFile:
+		return readFile(r.path)
+	case askComplete:
+		return []byte(completePath(r.path)), nil
+	}
+	ctx, cancel := context.WithTimeout(t.ctx, answerTime)
+	defer cancel()
+	return t.ask(ctx, r.Cmd, r.Args)
+}
+
+// editMsg is a file that is ready for the editor.
+type editMsg struct {
+	request Request
+	file    string
+	copy    *draft // nil: file is not a new draft
+}
+
+// prepare makes a file ready for the editor: the one that the request names, else a
+// copy of the document in force, which is made once.
+func (t *terminal) prepare(r Request) tea.Cmd {
+	file := t.copy.file
+	if r.path != "" {
+		file = atHome(r.path)
+	}
+	return func() tea.Msg {
+		if file != "" {
+			return editMsg{r, file, nil}
+		}
+		d, err := newDraft(t)
+		if err != nil {
+			return Answer{Request: r, Err: err}
+		}
+		return editMsg{r, d.file, d}
+	}
+}
+
+// editor gives the terminal to the user's editor.
+func (t *terminal) editor(msg editMsg) tea.Cmd {
+	if msg.copy != nil {
+		t.copy = *msg.copy
+	}
+	return tea.ExecProcess(t.edit(msg.file), func(err error) tea.Msg {
+		if err != nil {
+			err = fmt.Errorf("editor: %w", err)
+		}
+		return Answer{Request: msg.request, Data: []byte(msg.file), Err: err}
+	})
 }

@@ -37,7 +37,7 @@ const statusText = `{"daemon_version": "1.0", "cgroup_root": "/prod", "version":
 // shown is a model that has had its first answers.
 func shown(t *testing.T) *Model {
 	t.Helper()
-	m := New("h1:43409", noon)
+	m := New(Options{Address: "h1:43409", Now: noon})
 	m.Update(Size{100, 20})
 	requests := m.Start()
 	m.Update(Answer{Request: requests[0], Data: []byte(slotText)})
@@ -74,7 +74,7 @@ func typeText(m *Model, text string) {
 func names(m *Model) string {
 	var out []string
 	for _, line := range strings.Split(screenOf(m), "\n")[2:] {
-		if strings.HasPrefix(strings.TrimLeft(line, " "), "c/d/m") || strings.TrimSpace(line) == "" {
+		if strings.HasPrefix(line, "? keys") || strings.TrimSpace(line) == "" {
 			break
 		}
 		out = append(out, strings.Fields(line)[0])
@@ -84,7 +84,7 @@ func names(m *Model) string {
 
 func TestUsage(t *testing.T) {
 	m := shown(t)
-	want := `h1:43409  2026-11-22 11:59:59 UTC  live  version 7 in force, 8 rejected (f)  1 host faults (f)
+	want := `h1:43409  2026-11-22 11:59:59 UTC  live  version 7 in force, 8 rejected (f)  1 host fault (f)
 CGROUP                                                     CPU%▼   READ/s  WRITE/s   MEMORY    TASKS
 /                                                          150.0     2.0M     2.0K     2.0G       12
 /web                                                       100.0        -        -     1.0G        -
@@ -97,9 +97,12 @@ CGROUP                                                     CPU%▼   READ/s  WRI
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for _, tt := range []struct{ keys, want string }{
-		{"d", "/ /batch /new /other /web /web/api"},
+		{"c", "/ /other /web/api /batch /web /new"}, // the other way round, the unknown still last
+		{"i", "/ /batch /new /other /web /web/api"},
+		{"r", "/ /batch /new /other /web /web/api"},
 		{"m", "/ /web /batch /new /other /web/api"},
 		{"n", "/ /batch /new /other /web /web/api"},
+		{"n", "/ /web/api /web /other /new /batch"},
 		{"c", "/ /web /batch /web/api /other /new"},
 		{"t", "/ web api batch other new"},
 		{"t", "/ /web /batch /web/api /other /new"},
@@ -147,9 +150,9 @@ func TestTenQuestions(t *testing.T) {
 		if m.frame.Slot != 1795348798 {
 			t.Error("an answer that was under way takes the past away")
 		}
-		press(m, "e")
+		press(m, "2")
 		text := screenOf(m)
-		if !strings.Contains(text, "> 2026-11-22 11:59:59  version     version 7 in force") || strings.Contains(text, "> 2026-11-22 11:59:58") {
+		if !strings.Contains(text, "> 2026-11-22 11:59:59  version         version 7 in force") || strings.Contains(text, "> 2026-11-22 11:59:58") {
 			t.Errorf("what changed since:\n%s", text)
 		}
 		press(m, "esc", "esc")
@@ -184,18 +187,24 @@ func TestTenQuestions(t *testing.T) {
 			t.Errorf("the busiest comes first, its name cannot reach the terminal:\n%s", screenOf(m))
 		}
 	})
-	t.Run("processes of what is marked", func(t *testing.T) {
+	t.Run("processes of what is filtered", func(t *testing.T) {
 		m := shown(t)
 		press(m, "down", "/") // on /web, which the filter takes away
 		typeText(m, "batch")
 		press(m, "enter")
-		if requests := press(m, "enter"); len(requests) != 1 || requests[0].Args["cgroup"] != "" || !strings.Contains(screenOf(m), "PROCESSES in / ") {
+		if requests := press(m, "enter"); len(requests) != 1 || requests[0].Args["cgroup"] != "batch" || !strings.Contains(screenOf(m), "PROCESSES in /batch ") {
+			t.Errorf("asked %v:\n%s", requests, screenOf(m))
+		}
+		press(m, "esc", "/")
+		typeText(m, "nothing") // in place of what was there
+		press(m, "enter")
+		if requests := press(m, "enter"); len(requests) != 1 || requests[0].Args["cgroup"] != "" {
 			t.Errorf("asked %v, marked is our root:\n%s", requests, screenOf(m))
 		}
 	})
 	t.Run("why", func(t *testing.T) {
 		m := shown(t)
-		press(m, "w")
+		press(m, "5")
 		typeText(m, "42")
 		requests := press(m, "enter")
 		if len(requests) != 1 || requests[0].Cmd != "get_process" || requests[0].Args["pid"] != 42 {
@@ -205,7 +214,7 @@ func TestTenQuestions(t *testing.T) {
 		if text := screenOf(m); !strings.Contains(text, "NOT IN ITS CGROUP") || !strings.Contains(text, "outside our root, in /elsewhere") || !strings.Contains(text, "because") {
 			t.Errorf("it says:\n%s", text)
 		}
-		press(m, "w")
+		press(m, "5")
 		typeText(m, "5")
 		m.Update(Answer{Request: press(m, "enter")[0], Err: Refusal("there is no process 5")})
 		if text := screenOf(m); !strings.Contains(text, "there is no process 5") || strings.Contains(text, "OFFLINE") {
@@ -213,14 +222,15 @@ func TestTenQuestions(t *testing.T) {
 		}
 	})
 	for _, tt := range []struct{ question, key, want string }{
-		{"which hosts lag behind, and why", "a", "version 8 is in force on 1 of 2"},
-		{"which hosts lag behind, and why", "a", "behind      version 7     version 7 is in force"},
-		{"what did somebody change by hand", "e", "drift       write cpu:/web/cpu.shares 5"},
+		{"what was wrong", "5", "stale       /run/a.pid  of /web"},
+		{"which hosts lag behind, and why", "4", "version 8 is in force on 1 of 2"},
+		{"which hosts lag behind, and why", "4", "behind     version 7    version 7 is in force"},
+		{"what did somebody change by hand", "d", "drift           write cpu:/web/cpu.shares 5"},
 		{"what is wrong here", "f", "cpu/web: share: no"},
 		{"what is wrong here", "f", "cpu/x: not mounted"},
-		{"what is wrong here", "f", "pid file /run/a.pid (cgroup web) is stale: too old"},
-		{"what does the daemon cost", "x", "sampler                            50.0     1.50"},
-		{"what keys are there", "?", "go to a second"},
+		{"what is wrong here", "f", "pid file /run/a.pid (cgroup /web) is stale: too old"},
+		{"what does the daemon cost", "6", "  sampler                         50.00     1.50"},
+		{"what keys are there", "?", "a second, as 03:12:07"},
 	} {
 		m := shown(t)
 		later := strings.NewReplacer(`"sampler_seconds": 1`, `"sampler_seconds": 1.5`, "12:00:00Z", "12:00:01Z").Replace(statusText)
@@ -319,7 +329,7 @@ func FuzzParseFrames(f *testing.F) {
 		}
 		for i := range frames {
 			for _, tree := range []bool{false, true} {
-				arrange(&frames[i], ByDisk, tree, "a")
+				arrange(&frames[i], ByDisk, tree, tree, "a")
 			}
 		}
 	})

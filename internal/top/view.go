@@ -2,6 +2,7 @@ package top
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,8 @@ const (
 	bold    = "\x1b[1m"
 	reverse = "\x1b[7m"
 	faint   = "\x1b[2m"
+	red     = "\x1b[31m"
+	green   = "\x1b[32m"
 	warn    = "\x1b[33m"
 	plain   = "\x1b[m"
 )
@@ -22,17 +25,31 @@ const (
 const frameLines = 3
 
 // height is the number of lines of the body.
-func (m *Model) height() int { return max(m.size.Height-frameLines-1, 1) }
+func (m *Model) height() int { return max(m.size.Height-frameLines, 1) }
+
+// window is the first of the lines that fit so that one of them is seen, in the
+// middle where that is possible.
+func window(at, room, n int) int { return min(max(at-room/2, 0), max(n-room, 0)) }
+
+// wrap breaks a text that is longer than the screen is wide, into lines that begin
+// below each other, after what stands before it.
+func wrap(before, text string, width int) []string {
+	indent := ansi.StringWidth(before)
+	if indent > width*2/3 {
+		return append([]string{before}, wrap(strings.Repeat(" ", min(4, width/4)), text, width)...)
+	}
+	lines := strings.Split(ansi.Wrap(text, max(width-indent, 1), ""), "\n")
+	for i := range lines {
+		lines[i] = before + lines[i]
+		before = strings.Repeat(" ", indent)
+	}
+	return lines
+}
 
 // View is the text of the whole screen.
 func (m *Model) View() string {
-	var body []string
-	head := ""
-	switch m.screen {
-	case usageScreen:
-		head, body = m.usageBody()
-	default:
-		head, body = m.otherBody()
+	head, body := m.body()
+	if m.screen != usageScreen && m.screen != processScreen && m.screen != changeScreen { // those see to it themselves
 		m.scroll = min(m.scroll, max(len(body)-m.height(), 0))
 		body = body[m.scroll:]
 	}
@@ -66,22 +83,43 @@ func fit(s string, width int) string {
 }
 
 func (m *Model) titleLine() string {
+	text := m.title(time.DateTime + " MST")
+	if ansi.StringWidth(text) > m.size.Width {
+		return m.title(time.TimeOnly)
+	}
+	return text
+}
+
+// title says whose numbers these are, and of when.
+func (m *Model) title(layout string) string {
 	when := "no usage yet"
 	if m.frame != nil {
-		when = m.clock(m.frame.Slot)
+		when = time.Unix(m.frame.Slot, 0).In(m.now.Location()).Format(layout)
 	}
-	mode := "live"
-	if m.paused {
-		mode = reverse + " PAST " + plain
+	parts := []string{bold + clean(m.address) + plain, when}
+	switch {
+	case m.paused:
+		parts = append(parts, reverse+" PAST "+plain)
+	case m.offline == "":
+		parts = append(parts, "live")
 	}
 	if m.offline != "" {
-		mode = warn + "OFFLINE: " + clean(m.offline) + plain
+		return strings.Join(append(parts, warn+"OFFLINE: "+clean(m.offline)+plain), "  ")
 	}
-	parts := []string{bold + clean(m.address) + plain, when, mode, m.versionText()}
+	if text := m.versionText(); text != "" {
+		parts = append(parts, text)
+	}
 	if n := len(m.status.HostFaults); n > 0 {
-		parts = append(parts, warn+fmt.Sprintf("%d host faults (f)", n)+plain)
+		parts = append(parts, warn+plural(n, "host fault")+" (f)"+plain)
 	}
 	return strings.Join(parts, "  ")
+}
+
+func plural(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
 }
 
 // versionText is the version in force in the second that is shown.
@@ -91,9 +129,12 @@ func (m *Model) versionText() string {
 	}
 	version := m.status.Version.InForce
 	if m.paused && m.frame != nil {
-		past, ok := m.status.versionAt(m.frame.Slot)
-		if !ok {
+		past, sure, ok := m.versionAt(m.frame.Slot)
+		switch {
+		case !ok:
 			return "version then: not known"
+		case !sure:
+			return fmt.Sprintf("version %d was the newest then", past)
 		}
 		version = past
 	}
@@ -107,41 +148,99 @@ func (m *Model) versionText() string {
 func (m *Model) bottomLine() string {
 	switch {
 	case m.prompt.label != "":
-		return fit(m.prompt.label+": "+clean(m.prompt.text)+"_", m.size.Width)
+		return m.prompt.shown(m.size.Width)
 	case m.notice != "":
 		return warn + fit(clean(m.notice), m.size.Width) + plain
 	}
-	keys := "c/d/m/p/n sort  t tree  / filter  ⏎ processes  g go to  ←→ second  e events  a hosts  f faults  w why  x cost  ? help  q leave"
-	if m.screen != usageScreen {
-		keys = "esc back  ↑↓ scroll  g go to  e events  a hosts  f faults  w why  x cost  ? help  q leave"
-	}
-	return faint + fit(keys, m.size.Width) + plain
+	return faint + fit(hints(m.screen, m.size.Width), m.size.Width) + plain
 }
 
-// Widths of the columns of numbers.
-const (
-	numberWidth  = 9
-	numbersWidth = 5 * numberWidth
-)
+// hints are the keys that a screen is used with, as many as have room.
+func hints(s screen, width int) string {
+	all := []string{"? keys", "q leave"}
+	switch s {
+	case usageScreen:
+		all = append(all, "c i m sort", "⏎ processes", "g go to", "3 changes", "e edit", "4 hosts", "/ filter", "5 why", "d by hand", "6 cost", "t tree", "2 events", "f faults", "←→ second")
+	case processScreen:
+		all = append(all, "⏎ why there", "esc back", "↑↓ choose")
+	case changeScreen:
+		all = append(all, "↑↓ choose", "pgup pgdn scroll", "v whole", "esc back", "e edit")
+	case editScreen:
+		all = append(all, "e other file", "⏎ open in editor", "↑↓ scroll", "v whole", "esc back", "3 changes")
+	default:
+		all = append(all, "esc back", "↑↓ scroll", "1 usage", "2 events", "3 changes", "4 hosts", "5 why", "6 cost", "e edit", "d by hand", "f faults")
+	}
+	text := all[0]
+	for _, hint := range all[1:] {
+		if ansi.StringWidth(text+"  "+hint) > width {
+			break
+		}
+		text += "  " + hint
+	}
+	return text
+}
+
+// numberWidth is that of a column of numbers.
+const numberWidth = 9
+
+// column is one of the numbers of a cgroup.
+type column struct {
+	by    []Column // what sorts by it
+	title string
+	text  func(r *Row) string
+}
+
+var columns = []column{
+	{[]Column{ByCPU}, "CPU%", func(r *Row) string { return percentText(r.CPU) }},
+	{[]Column{ByDisk, ByRead}, "READ/s", func(r *Row) string { return bytesText(r.Read) }},
+	{[]Column{ByDisk, ByWrite}, "WRITE/s", func(r *Row) string { return bytesText(r.Write) }},
+	{[]Column{ByMemory}, "MEMORY", func(r *Row) string { return bytesText(r.Memory) }},
+	{[]Column{ByPids}, "TASKS", func(r *Row) string { return countText(r.Pids) }},
+}
+
+// columnsFor leaves columns out where the names would have no room, but none by
+// which the table is sorted.
+func columnsFor(width int, by Column) []column {
+	const names = 16
+	all := slices.Clone(columns)
+	for i := len(all) - 1; i >= 0 && width-len(all)*numberWidth < names; i-- {
+		if !slices.Contains(all[i].by, by) && len(all) > 1 {
+			all = slices.Delete(all, i, i+1)
+		}
+	}
+	return all
+}
 
 func (m *Model) usageBody() (head string, body []string) {
-	name := max(m.size.Width-numbersWidth, 10)
-	title := func(c Column, text string) string {
-		if m.by == c {
-			return text + "▼"
-		}
-		return text
+	shown := columnsFor(m.size.Width, m.by)
+	name := max(m.size.Width-len(shown)*numberWidth, 10)
+	sign := "▼"
+	if m.upward {
+		sign = "▲"
 	}
-	label := title(ByName, "CGROUP")
+	label := "CGROUP"
+	if m.by == ByName {
+		label += sign
+	}
 	if m.filter != "" {
 		label += " (filter " + clean(m.filter) + ")"
 	}
-	head = fit(label, name) + right(title(ByCPU, "CPU%"), title(ByDisk, "READ/s"), title(ByDisk, "WRITE/s"), title(ByMemory, "MEMORY"), title(ByPids, "TASKS"))
+	var titles []string
+	for _, c := range shown {
+		if m.counted && c.title == "TASKS" {
+			c.title = "PROCS"
+		}
+		if slices.Contains(c.by, m.by) {
+			c.title += sign
+		}
+		titles = append(titles, c.title)
+	}
+	head = fit(label, name) + right(titles...)
 	lines := m.lines()
 	at := selected(lines, m.cursor)
-	first := min(max(at-m.height()/2, 0), max(len(lines)-m.height(), 0))
+	first := window(at, m.height(), len(lines))
 	for i := first; i < min(first+m.height(), len(lines)); i++ {
-		text := m.usageLine(lines[i], name)
+		text := m.usageLine(lines[i], name, shown)
 		if i == at {
 			text = reverse + text + plain
 		}
@@ -153,12 +252,18 @@ func (m *Model) usageBody() (head string, body []string) {
 	return head, body
 }
 
-func (m *Model) usageLine(l line, width int) string {
-	name := "/" + l.Path
+func (m *Model) usageLine(l line, width int, shown []column) string {
+	name := clean("/" + l.Path)
 	if m.tree && l.Path != "" {
-		name = strings.Repeat("  ", l.depth) + l.Path[strings.LastIndexByte(l.Path, '/')+1:]
+		name = strings.Repeat("  ", l.depth) + clean(l.Path[strings.LastIndexByte(l.Path, '/')+1:])
+	} else if over := ansi.StringWidth(name) - width; over > 0 {
+		name = ansi.TruncateLeft(name, over+1, "…") // what tells long paths apart is at their end
 	}
-	return fit(clean(name), width) + right(percentText(l.CPU), bytesText(l.Read), bytesText(l.Write), bytesText(l.Memory), countText(l.Pids))
+	var numbers []string
+	for _, c := range shown {
+		numbers = append(numbers, c.text(l.Row))
+	}
+	return fit(name, width) + right(numbers...)
 }
 
 // right sets texts in columns of numbers.
@@ -171,14 +276,20 @@ func right(texts ...string) string {
 	return b.String()
 }
 
-func (m *Model) otherBody() (head string, body []string) {
+func (m *Model) body() (head string, body []string) {
 	switch m.screen {
+	case usageScreen:
+		return m.usageBody()
 	case processScreen:
 		return m.processBody()
 	case whyScreen:
 		return m.whyBody()
 	case eventScreen:
 		return m.eventBody()
+	case changeScreen:
+		return m.changeBody()
+	case editScreen:
+		return m.editBody()
 	case hostScreen:
 		return m.hostBody()
 	case faultScreen:
@@ -186,120 +297,35 @@ func (m *Model) otherBody() (head string, body []string) {
 	case costScreen:
 		return m.costBody()
 	default:
-		return helpBody()
+		return m.helpBody()
 	}
 }
 
-func (m *Model) processBody() (head string, body []string) {
-	name := max(m.size.Width-numbersWidth-2*numberWidth, 10)
-	head = fit("PROCESSES in /"+clean(m.cursor), name) + right("PID", "CPU%", "CPU TIME", "MEMORY", "THREADS", "STATE", "AGE")
-	for _, p := range m.processes.Processes {
-		share := "-"
-		if r := m.recent(p); r >= 0 {
-			share = percentText(r)
+// helpBody lists the keys, in two columns where there is room; keys that help
+// the same way share a line.
+func (m *Model) helpBody() (head string, body []string) {
+	const keyWidth, column = 14, 40
+	var lines []string
+	for i := 0; i < len(bindings); {
+		var keys []string
+		text := bindings[i].help
+		for ; i < len(bindings) && bindings[i].help == text; i++ {
+			keys = append(keys, bindings[i].shown()...)
 		}
-		text := p.Name
-		if p.Cgroup != m.cursor {
-			text += "  (/" + p.Cgroup + ")"
+		lines = append(lines, "  "+fit(strings.Join(keys, " "), keyWidth)+text)
+	}
+	if m.size.Width >= 2*column {
+		half := (len(lines) + 1) / 2
+		for i := range half {
+			text := fit(lines[i], column)
+			if i+half < len(lines) {
+				text += lines[i+half]
+			}
+			body = append(body, text)
 		}
-		body = append(body, fit(clean(text), name)+right(
-			fmt.Sprint(p.PID), share, age(time.Duration(p.CPU)), bytesText(float64(p.RSS)), fmt.Sprint(p.Threads), clean(p.State), age(m.now.Sub(p.Started))))
+		lines = body
 	}
-	if m.processes.More > 0 {
-		body = append(body, fmt.Sprintf("and %d more", m.processes.More))
-	}
-	if len(body) == 0 {
-		body = []string{"none"}
-	}
-	if m.paused {
-		body = append([]string{warn + "processes are those of now, not of the second shown before" + plain}, body...)
-	}
-	return head, body
-}
-
-// age is a duration in at most eight characters.
-func age(d time.Duration) string {
-	switch {
-	case d < 0:
-		return "-"
-	case d < time.Minute:
-		return fmt.Sprintf("%.2fs", d.Seconds())
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
-	default:
-		return fmt.Sprintf("%dd", int(d.Hours())/24)
-	}
-}
-
-func (m *Model) whyBody() (head string, body []string) {
-	if m.why.PID == 0 {
-		return "WHY", []string{"waiting ..."}
-	}
-	head = fmt.Sprintf("WHY process %d (%s) is where it is", m.why.PID, clean(m.why.Name))
-	for _, p := range m.why.Places {
-		belongs := "none of ours"
-		if p.Belongs != nil {
-			belongs = "/" + clean(*p.Belongs)
-		}
-		state := "ok"
-		if !p.OK {
-			state = warn + "NOT IN ITS CGROUP" + plain
-		}
-		is := "/" + clean(p.Is)
-		if outside, ok := strings.CutPrefix(p.Is, ":"); ok {
-			is = "outside our root, in " + clean(outside)
-		}
-		body = append(body, bold+clean(p.Subsystem)+plain+": "+state, "  is in       "+is, "  belongs to  "+belongs, "  because     "+clean(p.Why), "")
-	}
-	return head, body
-}
-
-func (m *Model) eventBody() (head string, body []string) {
-	head = "EVENTS, newest first"
-	for i := len(m.status.Events) - 1; i >= 0; i-- {
-		e := m.status.Events[i]
-		mark := "  "
-		if m.paused && m.frame != nil && e.Time.Unix() > m.frame.Slot {
-			mark = "> " // since the second that is shown
-		}
-		body = append(body, mark+e.Time.In(m.now.Location()).Format("2006-01-02 15:04:05")+"  "+fit(clean(e.Kind), 12)+clean(e.Text))
-	}
-	if m.paused {
-		head += "; > is what happened since the second shown"
-	}
-	if len(body) == 0 {
-		body = []string{"none since the daemon's start"}
-	}
-	return head, body
-}
-
-func (m *Model) faultBody() (head string, body []string) {
-	if r := m.status.Version.Rejected; r != nil {
-		body = append(body, fmt.Sprintf("version %d of the document is rejected; %d stays in force:", r.Version, m.status.Version.InForce))
-		for _, reason := range r.Reasons {
-			body = append(body, "  "+clean(reason))
-		}
-	}
-	for _, f := range m.status.HostFaults {
-		body = append(body, clean(f.Place)+": "+clean(f.Reason))
-	}
-	for _, f := range m.status.PidFiles {
-		if f.State != "ok" && f.State != "missing" {
-			body = append(body, fmt.Sprintf("pid file %s (cgroup %s) is %s: %s", clean(f.File), clean(f.Cgroup), clean(f.State), clean(f.Reason)))
-		}
-	}
-	if len(body) == 0 {
-		body = []string{"none"}
-	}
-	return "FAULTS of this host", body
-}
-
-func helpBody() (head string, body []string) {
-	for _, b := range bindings {
-		body = append(body, fmt.Sprintf("  %-14s %s", strings.Join(b.keys, ", "), b.help))
-	}
-	return "KEYS", append(body, "", "CPU% is of one core. A cgroup's usage includes that of all below it.",
+	return "KEYS", append(lines, "", "Sort: c CPU, i disk, r read, w write, m memory, p processes, n name;", "the same again: the other way round.", "CPU% is of one core. A cgroup's usage includes that of all below it.",
+		"TASKS are those of pids; where the document does not name it, PROCS are processes now.",
 		"Numbers are per second, between the second shown and the one before.")
 }

@@ -94,7 +94,7 @@ func TestTop(t *testing.T) {
 	s.want("PROCESSES in /", "sh", fmt.Sprint(burner.pid()))
 	s.keys("Escape")
 	s.want("CGROUP")
-	s.keys("w", fmt.Sprint(burner.pid()), "Enter")
+	s.keys("5", fmt.Sprint(burner.pid()), "Enter")
 	s.want("cpu: ok", "/busy/deep", "deep.pid names it")
 	past := strings.Fields(s.text())[2] // after address and date
 	eventually(t, "another second", func() error {
@@ -105,10 +105,10 @@ func TestTop(t *testing.T) {
 	})
 	s.keys("g", past, "Enter")
 	s.want(past + " UTC   PAST ")
-	s.keys("x")
+	s.keys("6")
 	s.want("COST of this daemon")
 	s.keys("?")
-	s.want("go to a second")
+	s.want("a second, as 03:12:07")
 	s.keys("Escape", "Escape")
 	s.want("live")
 	d.stop()
