@@ -29,7 +29,6 @@ func (r *Reconciler) mend(ctx context.Context, events []cgfs.Event) (rest []cgfs
 	if !r.quiet || !r.settled || r.last == nil {
 		return events
 	}
-	r.calm = false // the state may not be what the last full pass has left
 	began := time.Now()
 	m := mender{r: r, ctx: ctx, now: began, gone: map[cgfs.Event]bool{}}
 	for _, e := range events {
@@ -98,6 +97,7 @@ func (m *mender) value(t *Tree, o *observer, dir *Dir, file string) bool {
 	if err != nil {
 		return false
 	}
+	m.r.calm = m.r.calm && now == n.Values[file].Text // else the state is not what the last full pass has left
 	n.Values[file] = Value{Text: now, Exists: true}
 	if wrote {
 		if !n.Values[file].is(s) {
@@ -130,6 +130,7 @@ func (m *mender) removed(t *Tree, o *observer, top *Dir, e cgfs.Event) bool {
 	if o.state.Nodes[parent(top.Path)] == nil || m.under(e) {
 		return false
 	}
+	m.r.calm = false
 	reshaped := o.reshaped || o.strange(top.Path)
 	o.forget(top.Path)
 	for _, dir := range dirs {
