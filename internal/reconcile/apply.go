@@ -161,7 +161,7 @@ func (a *applier) write(o *observer, s Step) error {
 		return nil
 	}
 	n.Values[from] = Value{Text: text, Exists: true}
-	if s.Setting != nil && !n.Values[from].is(*s.Setting) {
+	if s.Setting != nil && !n.Values[from].is(s.Setting) {
 		return fmt.Errorf("%s: it was taken, but %s reads %q", s, from, strings.TrimSpace(text))
 	}
 	return nil

@@ -189,6 +189,13 @@ type compiler struct {
 	faults []Fault
 	notes  []Fault
 	kept   []string
+	// what a single setting means, by subsystem, key and text
+	singles map[[3]string]meaning
+}
+
+type meaning struct {
+	writes []cgfs.Write
+	faults []cgfs.KeyFault
 }
 
 func (c *compiler) fault(place, reason string) {
@@ -223,7 +230,21 @@ func (c *compiler) subsystem(subsystem string) {
 	}
 	t := c.tree(hierarchy, Own)
 	t.Subsystems = append(t.Subsystems, subsystem)
-	c.node(t, subsystem, "", c.doc.Subsystems[subsystem])
+	n := c.doc.Subsystems[subsystem]
+	if len(t.Dirs) == 0 {
+		many := count(n)
+		t.Dirs, t.index = make([]Dir, 0, many), make(map[string]int, many)
+	}
+	c.node(t, subsystem, "", n)
+}
+
+// count is how many nodes there are at and below n.
+func count(n *zkconf.Node) int {
+	many := 1
+	for _, sub := range n.Sub {
+		many += count(sub)
+	}
+	return many
 }
 
 // longestPath is how long a path below the mount may be, in bytes, so that the
@@ -264,17 +285,20 @@ func (c *compiler) node(t *Tree, subsystem, p string, n *zkconf.Node) {
 	}
 	c.need(t, subsystem, p, n.HasConf)
 	for _, name := range sortedKeys(n.Sub) {
-		c.node(t, subsystem, path.Join(p, name), n.Sub[name])
+		c.node(t, subsystem, pathJoin(p, name), n.Sub[name])
 	}
 }
 
 // translate says which control files a conf becomes here.
 func (c *compiler) translate(subsystem, place string, conf map[string]string) []Setting {
-	writes, faults := cgfs.Translate(subsystem, conf, c.host.Caps[subsystem])
+	writes, faults := c.meaning(subsystem, conf)
 	for _, f := range faults {
 		c.fault(place+": "+f.Key, f.Reason)
 	}
-	var out []Setting
+	if len(writes) == 0 {
+		return nil
+	}
+	out := make([]Setting, 0, len(writes))
 	for _, w := range writes {
 		if w.Controller != "" && !slices.Contains(c.host.Controllers, w.Controller) && c.host.Hierarchies[subsystem] == c.host.Unified {
 			c.fault(place+": "+w.Keys[0], "the unified hierarchy does not offer the controller "+w.Controller+" on this host")
@@ -287,6 +311,27 @@ func (c *compiler) translate(subsystem, place string, conf map[string]string) []
 		out = append(out, s)
 	}
 	return out
+}
+
+// meaning is cgfs.Translate. Most cgroups have a single setting, and of few different
+// values: those are translated once.
+func (c *compiler) meaning(subsystem string, conf map[string]string) ([]cgfs.Write, []cgfs.KeyFault) {
+	if len(conf) != 1 {
+		return cgfs.Translate(subsystem, conf, c.host.Caps[subsystem])
+	}
+	var single [3]string
+	for key, text := range conf {
+		single = [3]string{subsystem, key, text}
+	}
+	m, known := c.singles[single]
+	if !known {
+		m.writes, m.faults = cgfs.Translate(subsystem, conf, c.host.Caps[subsystem])
+		if c.singles == nil {
+			c.singles = map[[3]string]meaning{}
+		}
+		c.singles[single] = m
+	}
+	return m.writes, m.faults
 }
 
 // deaf notes of a kind of weight that nothing on this host follows it: once, since
@@ -348,6 +393,9 @@ func (c *compiler) arm() {
 // a process has one place there, so only the first subsystem is followed.
 func (c *compiler) conflicts() {
 	for _, hierarchy := range sortedKeys(c.trees) {
+		if len(c.trees[hierarchy].Subsystems) < 2 {
+			continue
+		}
 		seen := map[string]string{} // name -> the first place
 		for _, subsystem := range Precedence(c.trees[hierarchy].Subsystems) {
 			for _, p := range c.placed[subsystem] {
@@ -377,7 +425,14 @@ func Precedence(subsystems []string) []string {
 
 // resets finds the settings that were put in force and are no longer asked for.
 func (c *compiler) resets(out Desired) {
-	asked := map[string]bool{}
+	if len(c.opt.Owned) == 0 {
+		return
+	}
+	many := 0
+	for _, t := range out.Trees {
+		many += 2 * len(t.Dirs)
+	}
+	asked := make(map[string]bool, many)
 	for _, t := range out.Trees {
 		for _, d := range t.Dirs {
 			for _, s := range d.Settings {
@@ -418,9 +473,13 @@ func (c *compiler) resets(out Desired) {
 
 // finish sorts a tree's directories, parents first.
 func finish(t *Tree) *Tree {
-	slices.SortFunc(t.Dirs, func(a, b Dir) int { return comparePaths(a.Path, b.Path) })
-	for i, d := range t.Dirs {
-		t.index[d.Path] = i
+	byPath := func(a, b Dir) int { return comparePaths(a.Path, b.Path) }
+	if slices.IsSortedFunc(t.Dirs, byPath) {
+		return t
+	}
+	slices.SortFunc(t.Dirs, byPath)
+	for i := range t.Dirs {
+		t.index[t.Dirs[i].Path] = i
 	}
 	return t
 }

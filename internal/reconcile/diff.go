@@ -32,6 +32,9 @@ func Diff(t *Tree, s *State, shield Shield, self string, now time.Time) Differen
 		tree: t, state: s, shield: shield, self: self, now: now,
 		stays: map[string]bool{}, removed: map[string]bool{}, cleared: map[string]bool{}, blocks: map[string]string{},
 	}
+	if missing := len(t.Dirs) - len(s.Nodes); missing > 0 {
+		d.out.Plan = make(Plan, 0, 2*missing+8) // most have one setting
+	}
 	if s.Nodes[""] != nil {
 		d.goes("")
 		if d.crowd() {
@@ -57,6 +60,10 @@ func Diff(t *Tree, s *State, shield Shield, self string, now time.Time) Differen
 
 // Merge joins the plans of several hierarchies, phase by phase.
 func Merge(plans ...Plan) Plan {
+	plans = slices.DeleteFunc(slices.Clone(plans), func(p Plan) bool { return len(p) == 0 })
+	if len(plans) == 1 {
+		return plans[0] // which has this order already
+	}
 	out := slices.Concat(plans...)
 	slices.SortStableFunc(out, func(a, b Step) int { return int(a.Phase) - int(b.Phase) })
 	return out
@@ -129,9 +136,9 @@ func (d *differ) create() {
 
 // makes plans to make a configured cgroup, with what has to be set before all else.
 func (d *differ) makes(dir Dir) {
-	d.step(Step{Op: OpMkdir, Dir: d.tree.Full(dir.Path), Path: dir.Path, Place: d.tree.Place(dir.Path)})
-	for _, s := range dir.Settings {
-		if s.Before {
+	d.step(Step{Op: OpMkdir, Dir: d.tree.Full(dir.Path), Path: dir.Path, Place: dir.Place})
+	for i := range dir.Settings {
+		if s := &dir.Settings[i]; s.Before {
 			d.write(PhaseCreate, dir.Path, s)
 		}
 	}
@@ -141,8 +148,8 @@ func (d *differ) fault(place, reason string) {
 	d.out.Faults = append(d.out.Faults, Fault{Place: place, Reason: reason})
 }
 
-func (d *differ) write(phase Phase, p string, s Setting) {
-	d.step(Step{Op: OpWrite, Phase: phase, Dir: d.tree.Full(p), Path: p, File: s.File, Text: s.Text, Place: s.Place, Setting: &s})
+func (d *differ) write(phase Phase, p string, s *Setting) {
+	d.step(Step{Op: OpWrite, Phase: phase, Dir: d.tree.Full(p), Path: p, File: s.File, Text: s.Text, Place: s.Place, Setting: s})
 }
 
 // settings writes what reads otherwise. What gives more goes parents first and
@@ -164,15 +171,15 @@ func (d *differ) settingsOf(dir Dir) {
 		d.fault(dir.Place, err.Error())
 		return
 	}
-	for _, s := range dir.Settings {
-		if !d.isSet(s) {
+	for i := range dir.Settings {
+		if s := &dir.Settings[i]; !d.isSet(s) {
 			d.setting(dir.Path, n, s)
 		}
 	}
 }
 
 // setting writes one setting if it reads otherwise.
-func (d *differ) setting(p string, n *Node, s Setting) {
+func (d *differ) setting(p string, n *Node, s *Setting) {
 	now := Value{}
 	if n != nil {
 		now = n.Values[s.source()]
@@ -218,7 +225,7 @@ func (d *differ) arm() {
 		}
 		for _, dir := range slices.Concat(d.tree.Dirs[1:], d.tree.Dirs[:1]) {
 			if !slices.Contains(d.state.Ruled[disk], dir.Path) {
-				d.write(PhaseLoosen, dir.Path, Setting{Place: "blkio: arm " + disk, Write: cgfs.Write{File: cgfs.ArmFile, Text: disk + " 0"}})
+				d.write(PhaseLoosen, dir.Path, &Setting{Place: "blkio: arm " + disk, Write: cgfs.Write{File: cgfs.ArmFile, Text: disk + " 0"}})
 				break
 			}
 		}
@@ -226,11 +233,12 @@ func (d *differ) arm() {
 }
 
 func (d *differ) resets() {
-	for _, r := range d.tree.Resets {
+	for i := range d.tree.Resets {
+		r := &d.tree.Resets[i]
 		n := d.state.Nodes[r.Path]
 		// A controller that has been disabled has forgotten its settings.
-		if n != nil && !d.removed[r.Path] && n.Values[r.source()].Exists && d.enabled(r.Path, r.Controller) && !d.isSet(r.Setting) {
-			d.setting(r.Path, n, r.Setting)
+		if n != nil && !d.removed[r.Path] && n.Values[r.source()].Exists && d.enabled(r.Path, r.Controller) && !d.isSet(&r.Setting) {
+			d.setting(r.Path, n, &r.Setting)
 		}
 	}
 }
@@ -240,7 +248,7 @@ func (d *differ) goes(p string) bool {
 	n := d.state.Nodes[p]
 	stays := false
 	for _, name := range n.Children {
-		child := path.Join(p, name)
+		child := pathJoin(p, name)
 		if d.state.Nodes[child] != nil && !d.goes(child) {
 			stays = true
 		}
@@ -282,9 +290,12 @@ func (d *differ) young(p string, n *Node) {
 
 // prune plans the removals at and below p, deepest first.
 func (d *differ) prune(p string) {
+	if len(d.removed) == 0 {
+		return
+	}
 	n := d.state.Nodes[p]
 	for _, name := range n.Children {
-		if child := path.Join(p, name); d.state.Nodes[child] != nil {
+		if child := pathJoin(p, name); d.state.Nodes[child] != nil {
 			d.prune(child)
 		}
 	}

@@ -90,17 +90,17 @@ func (m *mender) value(t *Tree, o *observer, dir *Dir, file string) bool {
 	}
 	s, n := dir.Settings[i], o.state.Nodes[dir.Path]
 	d := differ{tree: t, state: o.state}
-	if s.source() != file || s.FromParent || d.isSet(s) || !n.Values[file].Exists || !d.enabled(dir.Path, s.Controller) || !m.free(s.Place) {
+	if s.source() != file || s.FromParent || d.isSet(&s) || !n.Values[file].Exists || !d.enabled(dir.Path, s.Controller) || !m.free(s.Place) {
 		return false
 	}
-	now, wrote, err := o.fs.Restore(t.Full(dir.Path), file, s.Text, func(now string) bool { return Value{now, true}.is(s) })
+	now, wrote, err := o.fs.Restore(t.Full(dir.Path), file, s.Text, func(now string) bool { return Value{now, true}.is(&s) })
 	if err != nil {
 		return false
 	}
 	m.r.calm = m.r.calm && now == n.Values[file].Text // else the state is not what the last full pass has left
 	n.Values[file] = Value{Text: now, Exists: true}
 	if wrote {
-		if !n.Values[file].is(s) {
+		if !n.Values[file].is(&s) {
 			delete(n.Values, file)
 			return false // a fault, which the pass tells
 		}
@@ -122,7 +122,7 @@ func (m *mender) removed(t *Tree, o *observer, top *Dir, e cgfs.Event) bool {
 			return false
 		}
 		for _, s := range dir.Settings {
-			if s.FromParent || d.isSet(s) || !m.free(s.Place) {
+			if s.FromParent || d.isSet(&s) || !m.free(s.Place) {
 				return false
 			}
 		}

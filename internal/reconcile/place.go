@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 	"github.com/cgrouparch/cgrouparch/internal/pidfiles"
@@ -36,15 +37,33 @@ func (c *claimed) close() { pidfiles.CloseClaims(c.claims) }
 // Cgroups are the cgroups that take processes, each with the subsystems in which
 // it does.
 func (d Desired) Cgroups() []pidfiles.Cgroup {
-	at := map[string][]string{}
+	type placed struct{ path, subsystem string }
+	many := 0
+	for _, paths := range d.Placed {
+		many += len(paths)
+	}
+	if many == 0 {
+		return nil
+	}
+	all := make([]placed, 0, many)
 	for _, subsystem := range sortedKeys(d.Placed) {
 		for _, p := range d.Placed[subsystem] {
-			at[p] = append(at[p], subsystem)
+			all = append(all, placed{p, subsystem})
 		}
 	}
-	var out []pidfiles.Cgroup
-	for _, p := range sortedKeys(at) {
-		out = append(out, pidfiles.Cgroup{Path: p, Subsystems: at[p]})
+	slices.SortStableFunc(all, func(a, b placed) int { return strings.Compare(a.path, b.path) })
+	out := make([]pidfiles.Cgroup, 0, many)
+	var subsystems []string // of the last one
+	for first, next := 0, 0; first < len(all); first = next {
+		for next = first; next < len(all) && all[next].path == all[first].path; next++ {
+		}
+		if !slices.EqualFunc(subsystems, all[first:next], func(s string, p placed) bool { return s == p.subsystem }) {
+			subsystems = nil // neighbours that are alike share one
+			for _, p := range all[first:next] {
+				subsystems = append(subsystems, p.subsystem)
+			}
+		}
+		out = append(out, pidfiles.Cgroup{Path: all[first].path, Subsystems: subsystems})
 	}
 	return out
 }

@@ -121,7 +121,7 @@ func (r *Reconciler) plain() bool {
 		}
 		d := differ{tree: t, state: o.state}
 		for p := range o.touched {
-			if dir, configured := t.Dir(p); configured && (len(dir.Inherit) > 0 || slices.ContainsFunc(dir.Settings, d.isSet)) {
+			if dir, configured := t.Dir(p); configured && (len(dir.Inherit) > 0 || slices.ContainsFunc(dir.Settings, func(s Setting) bool { return d.isSet(&s) })) {
 				return false
 			}
 		}
@@ -201,10 +201,10 @@ func (r *Reconciler) quickPlan(subsystem string, edits []edit, w work) (t *Tree,
 		i := 0
 		for _, s := range settings {
 			now := n.Values[s.source()]
-			if s.Weight != nil || s.FromParent || s.Before || d.isSet(s) || !now.Exists || !d.enabled(e.path, s.Controller) {
+			if s.Weight != nil || s.FromParent || s.Before || d.isSet(&s) || !now.Exists || !d.enabled(e.path, s.Controller) {
 				return nil, nil, false
 			}
-			d.setting(e.path, n, s)
+			d.setting(e.path, n, &s)
 			for dir.Settings[i].Key != s.Key {
 				i++
 			}

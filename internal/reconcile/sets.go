@@ -21,7 +21,7 @@ type span struct {
 }
 
 // isSet says whether a setting is planned by sets.
-func (d *differ) isSet(s Setting) bool { return s.Limit == cgfs.Members && !d.tree.Controlled }
+func (d *differ) isSet(s *Setting) bool { return s.Limit == cgfs.Members && !d.tree.Controlled }
 
 // sets plans the files of every set, of settings and of what must not be empty.
 func (d *differ) sets() {
@@ -39,8 +39,8 @@ func (d *differ) setFiles() []string {
 		for _, file := range dir.Inherit {
 			files[file] = true
 		}
-		for _, s := range dir.Settings {
-			if d.isSet(s) {
+		for i := range dir.Settings {
+			if s := &dir.Settings[i]; d.isSet(s) {
 				files[s.File] = true
 			}
 		}
@@ -98,7 +98,7 @@ func (d *differ) spans(file string) []span {
 func (d *differ) setDirs() []Dir {
 	out := d.tree.Dirs
 	for _, r := range d.tree.Resets {
-		if _, configured := d.tree.Dir(r.Path); !configured && d.isSet(r.Setting) && d.state.Nodes[r.Path] != nil && !d.removed[r.Path] {
+		if _, configured := d.tree.Dir(r.Path); !configured && d.isSet(&r.Setting) && d.state.Nodes[r.Path] != nil && !d.removed[r.Path] {
 			out = append(slices.Clip(out), Dir{Path: r.Path})
 		}
 	}
@@ -162,7 +162,7 @@ func (d *differ) reads(phase Phase, x *span, text cgfs.Set) {
 	s := x.setting
 	s.Text = text.String()
 	s.Want = s.Text
-	d.write(phase, x.path, s)
+	d.write(phase, x.path, &s)
 }
 
 // set reads the text of a control file; what cannot be read is empty.

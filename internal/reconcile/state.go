@@ -91,6 +91,6 @@ type Value struct {
 }
 
 // is says whether the file holds what a setting wants, as the kernel spells it.
-func (v Value) is(s Setting) bool {
+func (v Value) is(s *Setting) bool {
 	return v.Exists && s.Form.Read(v.Text) == s.Want
 }

@@ -36,6 +36,7 @@ func decode(data []byte, version int32, strict bool) (*Document, error) {
 		d.faults.add(syntaxFault(data, offset, reason))
 		return nil, d.faults.join()
 	}
+	d.spans = make([]span, 0, min(bytes.Count(data, []byte("{"))/2+1, 1<<14)) // a cgroup and its conf have two
 	subsystems, err := d.document()
 	if syntax := (*syntaxError)(nil); errors.As(err, &syntax) {
 		d.faults.list = d.faults.list[:min(len(d.faults.list), maxFaults-1)]
