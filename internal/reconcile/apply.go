@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -42,9 +41,11 @@ type applier struct {
 	did       func(Step) // called after each step that changed something
 	counts    Counts
 	faults    []Fault
+	bereft    map[at]bool // cgroups that lost children in this plan
 }
 
 func (a *applier) apply(plan Plan) {
+	defer a.mourn()
 	failed := map[string]bool{} // directories that could not be made
 	stuck := map[string]bool{}  // those whose processes would not leave
 	for _, s := range plan {
@@ -284,8 +285,26 @@ func (a *applier) remove(o *observer, s Step) error {
 	}
 	a.counts.Removed++
 	o.forget(s.Path)
-	if n := o.state.Nodes[parent(s.Path)]; n != nil {
-		n.Children = slices.DeleteFunc(n.Children, func(name string) bool { return name == path.Base(s.Path) })
+	if a.bereft == nil {
+		a.bereft = map[at]bool{}
 	}
+	a.bereft[at{o, parent(s.Path)}] = true
 	return nil
+}
+
+// at is one cgroup of a hierarchy.
+type at struct {
+	o *observer
+	p string
+}
+
+// mourn takes the cgroups that were removed out of their parents' children: all of a
+// parent's at once, since there may be thousands.
+func (a *applier) mourn() {
+	for at := range a.bereft {
+		if n := at.o.state.Nodes[at.p]; n != nil {
+			n.Children = slices.DeleteFunc(n.Children, func(name string) bool { return at.o.state.Nodes[pathJoin(at.p, name)] == nil })
+		}
+	}
+	a.bereft = nil
 }

@@ -21,7 +21,7 @@ func audited(t *rapid.T, o *observer, tree *Tree, fs FS) {
 		t.Fatal(err)
 	}
 	fresh := newObserver(fs, nil)
-	fresh.now = o.now
+	fresh.now, fresh.blind = o.now, o.blind
 	if err := fresh.all(tree); err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +47,7 @@ func TestAuditFindsWhatAFreshLookFinds(t *testing.T) {
 		tree.Hierarchy = "cpu"
 		o := newObserver(m, nil)
 		o.now = func() time.Time { return m.now }
+		o.blind = rapid.Bool().Draw(t, "blind")
 		m.now = m.now.Add(2 * GraceAge)
 		for range 2 {
 			audited(t, o, tree, m)

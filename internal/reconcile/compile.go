@@ -465,7 +465,7 @@ func (c *compiler) resets(out Desired) {
 				s.Want = s.Text
 			}
 			if !asked[t.Hierarchy+":/"+p+" "+s.Part()] {
-				t.Resets = append(t.Resets, Reset{Path: p, Setting: s})
+				t.reset(Reset{Path: p, Setting: s})
 			}
 		}
 	}

@@ -276,6 +276,37 @@ func TestKernelMend(t *testing.T) {
 	}
 }
 
+// A member of a mirror that was put out of it comes back when its cgroup is made
+// again, although no event tells where it is.
+func TestKernelMendMirror(t *testing.T) {
+	r := onKernel(t, nil)
+	if trees(r) == 1 {
+		t.Skip("cpu and cpuacct are mounted together: there is no mirror")
+	}
+	var err error
+	if r.watcher, err = cgfs.NewWatcher(); err != nil {
+		t.Fatal(err)
+	}
+	r.pass(t.Context(), work{doc: document(t, many(5, "7")), full: true})
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	cpu, acct := r.layout.Hierarchy("cpu"), r.layout.Hierarchy("cpuacct")
+	dir := r.opt.Root + "/g1"
+	if err := cpu.Move(dir, []int{cmd.Process.Pid}, func(int, error) {}); err != nil {
+		t.Fatal(err)
+	}
+	r.note(r.mend(t.Context(), removeAll(acct, dir)))
+	if s := r.pass(t.Context(), r.inbox.take()); s.Pass.Moved != 1 {
+		t.Errorf("%+v", s.Pass)
+	}
+	if pids, err := acct.Procs(dir, nil); err != nil || len(pids) != 1 {
+		t.Errorf("in the mirror: %v %v", pids, err)
+	}
+}
+
 // With a watch and passes at work at the same time, all that others do is put back,
 // and members are where they belong again, in the mirror too.
 func TestKernelWatched(t *testing.T) {
@@ -315,6 +346,11 @@ func TestKernelWatched(t *testing.T) {
 			t.Fatal(err, failed)
 		}
 	}
+	away := func(h *cgfs.Hierarchy, pid int) { // where nobody watches
+		if err := h.Move("", []int{pid}, func(int, error) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	members := func() string {
 		var out []string
 		for _, p := range []string{"/g1", "/g2"} {
@@ -329,21 +365,21 @@ func TestKernelWatched(t *testing.T) {
 	move(cpu, "/g2", put.Process.Pid)
 	eventually(t, func() string { return members() }, home)
 	want := dump(t, r, "cpu")
-	for i := range 59 {
+	for i := 58; i >= 0; i-- { // the mirror at last, so that no full pass comes behind
 		name := "/g" + strconv.Itoa(i+1)
 		switch {
 		case i < 2:
 			if trees(r) == 1 {
 				continue
 			}
-			move(acct, "", []int{named.Process.Pid, put.Process.Pid}[i])
+			away(acct, []int{named.Process.Pid, put.Process.Pid}[i])
 			removeAll(acct, r.opt.Root+name) // it may be there again already, with its member
 		case i%2 == 0:
 			_ = cpu.Write(r.opt.Root+name, "cpu.shares", "9")
 		default:
 			_ = cpu.Rmdir(r.opt.Root + name)
 		}
-		if i%10 == 0 {
+		if i%10 == 5 {
 			r.Reload()
 		}
 	}

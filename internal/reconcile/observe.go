@@ -20,6 +20,9 @@ type observer struct {
 	watch   func(dir string) error
 	unwatch func(dir string)
 	stale   bool // something was not as the state has it: read all again
+	// blind: nobody asks who is in a foreign cgroup of a v1 hierarchy. Its removal
+	// finds out; only one who reads the plan wants to know before.
+	blind bool
 	// What differs from what was found before, since calm was called: only values,
 	// of these cgroups, or more.
 	touched  map[string]bool
@@ -474,8 +477,10 @@ func (o *observer) complete(t *Tree, p string, n *Node) error {
 	if n.Marked, err = o.fs.Marked(t.Full(p)); err != nil {
 		return err
 	}
-	if n.Populated, err = o.populated(t.Full(p)); err != nil {
-		return err
+	if t.Controlled || !o.blind {
+		if n.Populated, err = o.populated(t.Full(p)); err != nil {
+			return err
+		}
 	}
 	n.Foreign = true
 	return nil
@@ -579,10 +584,8 @@ func (t *Tree) files(p string) []string {
 			out = append(out, s.source())
 		}
 	}
-	for _, r := range t.Resets {
-		if r.Path == p {
-			out = append(out, r.source())
-		}
+	for _, i := range t.resets[p] {
+		out = append(out, t.Resets[i].source())
 	}
 	return out
 }

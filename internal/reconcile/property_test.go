@@ -82,6 +82,7 @@ func TestPlanReachesTheTree(t *testing.T) {
 		}
 		o := newObserver(m, nil)
 		o.now = func() time.Time { return m.now }
+		o.blind = rapid.Bool().Draw(t, "blind")
 		step := func() Plan {
 			if err := o.all(tree); err != nil {
 				t.Fatal(err)

@@ -84,6 +84,7 @@ type Reconciler struct {
 	compiled    int               // how often a document was compiled
 	shape       int               // how many documents may have other cgroups than the one before
 	quiet       bool              // the last pass left nothing to be done
+	blind       bool              // passes are made: see observer
 	calm        bool              // the last full one found nothing to do, and nothing has changed since
 	self        []cgfs.ProcCgroup // where we were when a full pass was compared last
 	last        *Snapshot
@@ -270,7 +271,7 @@ type work struct {
 // trigger.
 func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 	began := time.Now()
-	r.listings = 0
+	r.listings, r.blind = 0, true
 	r.load()
 	calm := r.calm
 	r.calm = false
@@ -447,6 +448,7 @@ func (r *Reconciler) observe(w work) (faults []Fault) {
 			}
 			r.observers[t.Hierarchy] = o
 		}
+		o.blind = r.blind
 		var err error
 		if whole {
 			o.stale = false

@@ -116,8 +116,8 @@ func (d *differ) setOf(dir Dir, file string) (s Setting, asked bool) {
 			return s, true
 		}
 	}
-	for _, r := range d.tree.Resets {
-		if r.Path == dir.Path && r.File == file {
+	for _, i := range d.tree.resets[dir.Path] {
+		if r := d.tree.Resets[i]; r.File == file {
 			return r.Setting, true
 		}
 	}

@@ -44,7 +44,17 @@ type Tree struct {
 	// Above are the controllers that every cgroup above our root has to enable.
 	Above []string
 
-	index map[string]int
+	index  map[string]int
+	resets map[string][]int // of Resets, by path
+}
+
+// reset adds a setting to those that go back to their default.
+func (t *Tree) reset(r Reset) {
+	if t.resets == nil {
+		t.resets = map[string][]int{}
+	}
+	t.resets[r.Path] = append(t.resets[r.Path], len(t.Resets))
+	t.Resets = append(t.Resets, r)
 }
 
 // Dir is one cgroup that should exist.
