@@ -9,20 +9,33 @@ import (
 )
 
 // settledAfter is how old a file's times have to be when it is read, so that whoever writes to it later gives it other
-// ones: file systems count in steps of up to 2 s.
-const settledAfter = 3 * time.Second
+// ones: they go in steps of a kernel's tick, at most 10 ms (current_time in the kernel's fs/inode.c). coarselyAfter is the
+// same where the file system has whole seconds only, or pairs of them.
+const (
+	settledAfter  = 200 * time.Millisecond
+	coarselyAfter = 3 * time.Second
+)
+
+// settled reports whether a version was old enough when it was read.
+func settled(v fileVersion, read time.Time) bool {
+	after := settledAfter
+	if v.ctime.Nsec == 0 && v.mtime.Nsec == 0 {
+		after = coarselyAfter
+	}
+	return read.Sub(time.Unix(v.ctime.Unix())) >= after && read.Sub(time.Unix(v.mtime.Unix())) >= after
+}
 
 // keptClaims are pid files that were OK, so that they need not be judged again.
 //
 // A claim stays what it is while what it was concluded from does: the way to the file, which is walked again; the file,
 // which has the same version; and the process, which is held by a pidfd and has not ended. All else cannot change: the
-// content without the file's times, if these are old enough to tell (see settledAfter); what the process is without its
+// content without the file's times, if these are old enough to tell (see settled); what the process is without its
 // end; and whether it is too young for the file is settled once, see verdict. A file that is not root's is judged each
 // time, because its owner must be that of the process, which can change that. Every everyListing'th time any file is judged
 // as if it were new, which finds what was written through a shared mapping: that need not change the times, see mmap(2).
 type keptClaims struct {
 	limit  int
-	slack  time.Duration // settledAfter
+	young  bool // for tests: versions count as old enough
 	byFile map[string]*keptClaim
 	polls  []unix.PollFd
 	ways   map[string]*walked // during one reading
@@ -136,7 +149,7 @@ func (k *keptClaims) keep(c *Claim, version fileVersion, trust bool, read time.T
 		return
 	case version.uid != 0 && !trust:
 		return
-	case read.Sub(time.Unix(version.ctime.Unix())) < k.slack, read.Sub(time.Unix(version.mtime.Unix())) < k.slack:
+	case !k.young && !settled(version, read):
 		return
 	}
 	held := &holding{fd: c.process.fd}

@@ -11,13 +11,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
 )
 
 // holding is a source that keeps claims of files that were written a moment ago.
 func holdingSource(t *testing.T, files map[string][]string, trust bool) *Source {
 	t.Helper()
 	s := New(Config{Files: files, Trust: trust, Hold: true})
-	s.reader.kept.slack = 0
+	s.reader.kept.young = true
 	t.Cleanup(s.Close)
 	return s
 }
@@ -120,12 +121,13 @@ func TestKept(t *testing.T) {
 	source := holdingSource(t, map[string][]string{"a": {file}}, false)
 	k := &source.reader.kept
 	cgroups := []Cgroup{{Path: "a"}}
-	k.slack = time.Hour
+	must(t, os.Chtimes(file, time.Time{}, time.Now().Add(time.Second)))
+	k.young = false
 	CloseClaims(source.Read(cgroups))
 	if len(k.byFile) != 0 {
 		t.Error("kept, although a change could not be told by the file's times")
 	}
-	k.slack = 0
+	k.young = true
 	judged := 0
 	for range 2 * everyListing {
 		before := k.byFile[file]
@@ -174,6 +176,23 @@ func TestUsersFileIsJudged(t *testing.T) {
 	defer CloseClaims(claims)
 	if claims[0].State != OK || len(source.reader.kept.byFile) != 0 {
 		t.Errorf("%+v, %d kept", claims[0], len(source.reader.kept.byFile))
+	}
+}
+
+func TestSettled(t *testing.T) {
+	now := time.Unix(1700000000, 500e6)
+	at := func(d time.Duration) unix.Timespec { return unix.NsecToTimespec(now.Add(-d).UnixNano()) }
+	for _, test := range []struct {
+		ctime, mtime time.Duration // ago
+		want         bool
+	}{
+		{time.Second, time.Second, true}, {200 * time.Millisecond, time.Second, true}, {199 * time.Millisecond, time.Second, false},
+		{time.Second, 199 * time.Millisecond, false}, {-time.Hour, time.Hour, false}, {time.Hour, -time.Hour, false},
+		{2500 * time.Millisecond, 2500 * time.Millisecond, false}, {3500 * time.Millisecond, 3500 * time.Millisecond, true},
+	} {
+		if got := settled(fileVersion{ctime: at(test.ctime), mtime: at(test.mtime)}, now); got != test.want {
+			t.Errorf("changed %s ago, written %s ago: %v", test.ctime, test.mtime, got)
+		}
 	}
 }
 

@@ -83,7 +83,7 @@ func New(config Config) *Source {
 		reader:   reader{proc: config.Proc, trust: config.Trust, verdicts: map[string]verdict{}, boot: bootTime},
 		commands: map[string]commandResult{},
 	}
-	s.reader.kept = keptClaims{slack: settledAfter, byFile: map[string]*keptClaim{}, ways: map[string]*walked{}}
+	s.reader.kept = keptClaims{byFile: map[string]*keptClaim{}, ways: map[string]*walked{}}
 	if config.Hold {
 		s.reader.kept.limit = maxHeld()
 	}
