@@ -829,7 +829,11 @@ function goTo(text) {
 $('filter').addEventListener('input', () => { $('table').scrollTop = 0; go({ filter: $('filter').value }, { replace: true }); });
 $('at').addEventListener('change', () => goTo($('at').value));
 $('at').addEventListener('input', () => $('at').setCustomValidity(''));
-$('bar').addEventListener('submit', (e) => { e.preventDefault(); goTo($('at').value); });
+$('bar').addEventListener('submit', (e) => {
+  e.preventDefault();
+  goTo($('at').value);
+  if ($('at').validity.valid) $('table').focus(); // the next key is a command again
+});
 $('live').addEventListener('click', () => { note = ''; go({ at: '', pause: '' }); });
 const pause = () => go({ pause: state.pause === '1' ? '' : '1' }, { replace: true });
 $('pause').addEventListener('click', pause);
