@@ -142,3 +142,49 @@ func TestPageHosts(t *testing.T) {
 		client.Create(node, `{"cpu": {"sub_cgroup": {"made_anew": {}}}}`, identity)
 	}})
 }
+
+// questionsDocument is of a host that can be asked all ten questions.
+const questionsDocument = `{
+  "cpu": {"sub_cgroup": {"a": {"conf": {"share": 500}}, "b": {"conf": {"share": %d}}}},
+  "blkio": {"sub_cgroup": {"disk": {"conf": {}}}},
+  "memory": {"sub_cgroup": {"holder": {"conf": {}}, "hog": {"conf": {"limit_in_bytes": "16M"}}}},
+  "pids": {"sub_cgroup": {"a": {"conf": {}}}}
+}`
+
+// TestPageQuestions: the ten questions of docs/operations.md, each in at most three keys or clicks.
+func TestPageQuestions(t *testing.T) {
+	h := newHost(t)
+	zk := testserver.ZooKeeper(t)
+	h.useZooKeeper(zk.Addr())
+	edit := func(i int) {
+		file := h.file("edit.json", fmt.Sprintf(questionsDocument, 100*(i+1)), 0o600)
+		h.cli("conf", "set", file, "--yes", "--reason", fmt.Sprintf("edit %d", i)).wantExit(t, 0)
+	}
+	edit(0)
+	first := time.Now().Unix() + 1
+	time.Sleep(time.Until(time.Unix(first+2, 0))) // seconds tell one version's time from the next one's
+	edit(1)
+
+	// Memory is charged where a process is when it takes it: they wait until they have been placed.
+	wait := func(file, then string) string {
+		return "while [ ! -e " + h.path(file) + " ]; do sleep 0.1; done; " + then
+	}
+	burner := shell(t, "while :; do :; done")
+	writer := shell(t, "while :; do dd if=/dev/zero of="+h.path("written")+" bs=1M count=4 oflag=direct 2>/dev/null; sleep 0.2; done")
+	holder := shell(t, wait("hold", `x=$(head -c 30000000 /dev/zero | tr '\0' x); sleep 600`))
+	hog := shell(t, wait("hog", "head -c 100000000 /dev/zero | tail -c 90000000; sleep 600"))
+	stray := sleeper(t)
+	h.set("cgroup_pid_files", map[string][]string{
+		"a": {h.pidFile("burner", burner.pid())}, "disk": {h.pidFile("writer", writer.pid())}, "holder": {h.pidFile("holder", holder.pid())},
+		"hog": {h.pidFile("hog.pid", hog.pid())}, "b": {h.file("stray.pid", strconv.Itoa(stray.pid()), 0o666)},
+	})
+	d := h.startReady()
+	says, _ := otherHost(t, zk.Addr(), "absent")
+	says(fleet.Agent{Seen: 0, InForce: 0})
+	h.browser("questions.mjs", d, map[string]func(){
+		"busy":  func() { h.wantIn("memory", "holder", holder.pid()); h.file("hold", "", 0o600) },
+		"edit":  func() { edit(2) },
+		"drift": func() { h.write("cpu", "b", "cpu.shares", "999") },
+		"oom":   func() { h.wantIn("memory", "hog", hog.pid()); h.file("hog", "", 0o600) },
+	}, strconv.FormatInt(first, 10), strconv.Itoa(stray.pid()))
+}

@@ -15,6 +15,7 @@ for (const [i, name] of ['events', 'configuration', 'hosts', 'process', 'daemon'
   await p.keyboard.press(String(i + 2));
   await p.waitForTimeout(1000);
   await p.screenshot({ path: `${shots}/${name}.png` });
+  await p.keyboard.press('Escape'); // leaves a field
 }
 const dark = await b.page({ colorScheme: 'dark' });
 await dark.goto(url + '/#/usage?sort=memory&metric=memory&flat=1');

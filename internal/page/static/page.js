@@ -600,11 +600,13 @@ function versions() {
 }
 
 function showVersions() {
-  const all = versions(), inForce = status?.version.in_force, key = JSON.stringify([all, inForce, state.from, state.to]);
+  const all = versions(), inForce = status?.version.in_force, key = JSON.stringify([all, inForce, state.from, state.to, state.at]);
   if ($('from').dataset.key === key || all.length === 0) return;
   $('from').dataset.key = key;
   const at = Math.max(0, all.findIndex((v) => v.version === inForce));
-  const now = String(all[at].version), before = String(all[Math.max(0, at - 1)].version);
+  // From the version of the second that is shown, else from the one before.
+  const then = state.at ? versionAt(Number(state.at)) : null;
+  const now = String(all[at].version), before = String(then ? then.version : all[Math.max(0, at - 1)].version);
   for (const [id, wanted] of [['from', state.from || before], ['to', state.to || now]]) {
     const options = all.slice().reverse();
     if (!options.some((v) => String(v.version) === wanted)) options.push({ version: wanted, text: '' });
@@ -745,7 +747,7 @@ function showDaemon() {
     for (const [key, value] of Object.entries(s.cost)) {
       if (!key.endsWith('_seconds')) continue;
       const part = key.slice(0, -8), title = part === 'cpu' ? 'CPU time in all' : `… ${part}`;
-      add(title, `${value.toFixed(2)} s` + (up > 1 ? `, ${(value / up * 100).toFixed(2)} % of a core on average` : ''));
+      add(title, (value < 1 ? `${(value * 1000).toFixed(1)} ms` : `${value.toFixed(2)} s`) + (up > 1 ? `, ${(value / up * 100).toFixed(2)} % of a core on average` : ''));
     }
     if (s.cost.rss_bytes) add('Memory', bytes(s.cost.rss_bytes));
   }
@@ -827,7 +829,11 @@ function goTo(text) {
 $('filter').addEventListener('input', () => { $('table').scrollTop = 0; go({ filter: $('filter').value }, { replace: true }); });
 $('at').addEventListener('change', () => goTo($('at').value));
 $('at').addEventListener('input', () => $('at').setCustomValidity(''));
-$('bar').addEventListener('submit', (e) => { e.preventDefault(); goTo($('at').value); });
+$('bar').addEventListener('submit', (e) => {
+  e.preventDefault();
+  goTo($('at').value);
+  if ($('at').validity.valid) $('table').focus(); // the next key is a command again
+});
 $('live').addEventListener('click', () => { note = ''; go({ at: '', pause: '' }); });
 const pause = () => go({ pause: state.pause === '1' ? '' : '1' }, { replace: true });
 $('pause').addEventListener('click', pause);
@@ -876,6 +882,11 @@ const keys = {
   Enter: () => choose(focused, false), ' ': () => choose(focused, true),
   Escape: () => { if (cgroups.length) go({ cgroup: [] }); },
 };
+// openTab is a view by its key: where the next thing is to type a number, one can.
+function openTab(name) {
+  go({}, { to: name });
+  if (name === 'process') { $('pid').focus(); $('pid').select(); }
+}
 document.addEventListener('keydown', (e) => {
   if (e.ctrlKey || e.metaKey || e.altKey || $('help').open) return;
   const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(e.target.tagName);
@@ -884,7 +895,7 @@ document.addEventListener('keydown', (e) => {
     return;
   }
   if ((e.key === 'Enter' || e.key === ' ') && e.target.closest('button, a')) return;
-  if (/^[1-6]$/.test(e.key)) { e.preventDefault(); go({}, { to: TABS[Number(e.key) - 1] }); return; }
+  if (/^[1-6]$/.test(e.key)) { e.preventDefault(); openTab(TABS[Number(e.key) - 1]); return; }
   if (tab === 'usage' && SORTS[e.key]) { e.preventDefault(); sortBy(SORTS[e.key]); return; }
   const f = keys[e.key];
   if (!f || tab !== 'usage' && /^(Arrow|Page|Home|End|Enter| $|t$|z$|u$)/.test(e.key)) return;
