@@ -239,6 +239,20 @@ func TestMembers(t *testing.T) {
 	wants(t, m, "PROCS")
 }
 
+// TestStale: a daemon that answers with nothing new is not taken for one that is live.
+func TestStale(t *testing.T) {
+	m := shown(t)
+	m.Update(Answer{Request: Request{Cmd: "get_status"}, Data: []byte(`{"cgroup_root": "/", "version": {"in_force": -1}}`)})
+	for range staleAnswers - 1 {
+		m.Update(Answer{Request: m.newest(), Data: []byte(`{}`)})
+	}
+	wants(t, m, "live  no document in force")
+	m.Update(Answer{Request: m.newest(), Data: []byte(slotText)})
+	wants(t, m, "no newer usage")
+	m.Update(Answer{Request: m.newest(), Data: []byte(strings.Replace(slotText, "1795348799", "1795348805", 1))})
+	wants(t, m, "live")
+}
+
 // TestAsksLittle: the status, which reads the members of every cgroup, is asked for seldom where it is not
 // looked at.
 func TestAsksLittle(t *testing.T) {

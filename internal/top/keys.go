@@ -80,7 +80,7 @@ func init() { // in a function, for the help screen's key is among them
 		{[]string{"home"}, "first, last", nil, moveBy(-1e9)},
 		{[]string{"end"}, "first, last", nil, moveBy(1e9)},
 		{[]string{"?", "f1"}, "this help", nil, to(helpScreen)},
-		{[]string{"esc"}, "back", nil, (*Model).back},
+		{[]string{"esc", "alt+esc"}, "back", nil, (*Model).back},
 		{[]string{"q", "ctrl+c"}, "leave", nil, func(m *Model) []Request { m.quit = true; return nil }},
 	}
 }
@@ -161,7 +161,7 @@ func (m *Model) key(key string) []Request {
 
 // shown are the keys as the help names them.
 func (b *binding) shown() []string {
-	return slices.DeleteFunc(slices.Clone(b.keys), func(k string) bool { return k == " " || strings.HasPrefix(k, "shift+") })
+	return slices.DeleteFunc(slices.Clone(b.keys), func(k string) bool { return k == " " || strings.HasPrefix(k, "shift+") || strings.HasPrefix(k, "alt+") })
 }
 
 func (b *binding) matches(s screen, key string) bool {

@@ -84,6 +84,7 @@ type Model struct {
 
 	frame   *Frame
 	paused  bool // frame is a second of the past, and stays
+	same    int  // answers since the last new second
 	counted bool // its numbers of processes are from the status
 
 	inside  insideView
@@ -246,6 +247,9 @@ func (m *Model) setFrame(a Answer) ([]Request, error) {
 		return nil, err
 	}
 	asked := a.Request.slot
+	if m.same++; asked != 0 || len(frames) > 0 && (m.frame == nil || m.frame.Slot != frames[len(frames)-1].Slot) {
+		m.same = 0
+	}
 	switch {
 	case len(frames) == 0 && asked != 0:
 		m.notice = "nothing is held of " + m.clock(asked)

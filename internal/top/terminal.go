@@ -16,6 +16,10 @@ import (
 // question is wrong.
 type Client func(ctx context.Context, cmd string, args map[string]any) ([]byte, error)
 
+// framesPerSecond bounds how long a key is not seen to work (50 ms), and is how often
+// the library wakes up: a third of its default.
+const framesPerSecond = 20
+
 // answerTime is how long an answer may take before the daemon counts as away.
 const answerTime = 5 * time.Second
 
@@ -32,7 +36,7 @@ type Here struct {
 // none.
 func Run(ctx context.Context, m *Model, ask Client, here Here) (kept string, err error) {
 	t := &terminal{ctx: ctx, model: m, ask: ask, busy: map[string]bool{}, edit: here.Edit}
-	options := []tea.ProgramOption{tea.WithContext(ctx), tea.WithInput(here.In), tea.WithOutput(here.Out)}
+	options := []tea.ProgramOption{tea.WithContext(ctx), tea.WithInput(here.In), tea.WithOutput(here.Out), tea.WithFPS(framesPerSecond)}
 	if os.Getenv("NO_COLOR") != "" { // whatever its value: https://no-color.org; the library wants a yes
 		options = append(options, tea.WithEnvironment(append(os.Environ(), "NO_COLOR=1")))
 	}

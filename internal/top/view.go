@@ -90,6 +90,10 @@ func (m *Model) titleLine() string {
 	return text
 }
 
+// staleAnswers is after how many answers, one a second, that bring nothing new the
+// title says so.
+const staleAnswers = 4
+
 // title says whose numbers these are, and of when.
 func (m *Model) title(layout string) string {
 	when := "no usage yet"
@@ -100,6 +104,8 @@ func (m *Model) title(layout string) string {
 	switch {
 	case m.paused:
 		parts = append(parts, reverse+" PAST "+plain)
+	case m.offline == "" && m.same >= staleAnswers: // no document is in force, or it does not sample
+		parts = append(parts, warn+"no newer usage"+plain)
 	case m.offline == "":
 		parts = append(parts, "live")
 	}
@@ -139,6 +145,9 @@ func (m *Model) versionText() string {
 		version = past
 	}
 	text := fmt.Sprintf("version %d in force", version)
+	if version < 0 {
+		text = "no document in force"
+	}
 	if r := m.status.Version.Rejected; r != nil {
 		text += warn + fmt.Sprintf(", %d rejected (f)", r.Version) + plain
 	}

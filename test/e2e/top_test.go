@@ -3,7 +3,10 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -109,8 +112,30 @@ func TestTop(t *testing.T) {
 	s.want("COST of this daemon")
 	s.keys("?")
 	s.want("a second, as 03:12:07")
-	s.keys("Escape", "Escape")
-	s.want("live")
+	s.keys("Escape", "Escape") // as one, for the terminal
+	s.want("CGROUP", "PAST")
+	s.keys("Escape")
+	s.want("UTC  live")
+	if r := h.cli("top", "--once", "--sort", "name", "--address", d.addr).wantExit(t, 0); !strings.Contains(r.stdout, "CPU%") || !strings.Contains(r.stdout, "/busy/deep\n") {
+		t.Errorf("--once: %v", r)
+	}
+	h.cli("top", "--address", d.addr).wantExit(t, 2) // this is no terminal
+
+	// Whoever watches goes on watching when the daemon is back.
+	_, port, err := net.SplitHostPort(d.addr)
+	must(t, err)
+	number, err := strconv.Atoi(port)
+	must(t, err)
+	d.stop()
+	s.want("OFFLINE")
+	h.set("communicate_port", number)
+	d = h.startReady()
+	s.want("UTC  live", "/busy/deep", "version 0 in force")
+	// A document that is too large to be sent, whatever it holds.
+	large := h.path("large.json")
+	must(t, os.WriteFile(large, []byte(`{"cpu": {"sub_cgroup": {"busy": {"conf": {"share": 7}}}}}`+strings.Repeat(" ", 70000)), 0o600))
+	s.keys("e", large, "Enter")
+	s.want("too large to be sent", "- cpu:/busy/deep", "~ cpu:/busy share 1024 -> 7")
 	d.stop()
 	s.want("OFFLINE")
 	s.keys("q")
