@@ -38,6 +38,7 @@ func (c Counts) Total() int { return c.Created + c.Written + c.Moved + c.Removed
 type applier struct {
 	ctx       context.Context
 	chase     time.Duration // what is left of evacuateFor
+	shield    Shield        // for what is too deep to be observed
 	observers map[string]*observer
 	did       func(Step) // called after each step that changed something
 	counts    Counts
@@ -47,6 +48,7 @@ type applier struct {
 func (a *applier) apply(plan Plan) {
 	failed := map[string]bool{} // directories that could not be made
 	stuck := map[string]bool{}  // those whose processes would not leave
+	kept := map[spot]bool{}     // those that contain something too deep that stays
 	for _, s := range plan {
 		if a.ctx.Err() != nil {
 			return // we are asked to stop; the next start finds the rest
@@ -55,6 +57,9 @@ func (a *applier) apply(plan Plan) {
 		if above, ok := firstAbove(failed, s.Tree.Hierarchy, s.Dir); ok {
 			a.fail(s, fmt.Errorf("%s: %s could not be made", s, above))
 			continue
+		}
+		if s.Phase == PhaseRemove && kept[spot{s.Tree.Hierarchy, s.Dir}] {
+			continue // its fault is that of what it contains: one, not one a level
 		}
 		var err error
 		switch s.Op {
@@ -73,7 +78,11 @@ func (a *applier) apply(plan Plan) {
 			err = a.vacate(o, s)
 			stuck[s.Tree.Hierarchy+":/"+s.Dir] = err != nil && s.Phase == PhaseVacate
 		case OpRmdir:
-			err = a.remove(o, s)
+			if err = a.remove(o, s); err != nil && o.deep(s.Path) {
+				for dir := parent(s.Dir); dir != ""; dir = parent(dir) {
+					kept[spot{s.Tree.Hierarchy, dir}] = true
+				}
+			}
 		}
 		if err != nil {
 			// What vanished under us was not reported yet, or not at all.
@@ -84,6 +93,9 @@ func (a *applier) apply(plan Plan) {
 		}
 	}
 }
+
+// spot is a directory of a hierarchy.
+type spot struct{ hierarchy, dir string }
 
 func firstAbove(failed map[string]bool, hierarchy, dir string) (string, bool) {
 	if len(failed) == 0 {
@@ -217,13 +229,18 @@ func (a *applier) vacate(o *observer, s Step) error {
 // evacuate moves the processes of a cgroup to its refuge, once over. left is the
 // error of a process that would not move.
 func (a *applier) evacuate(o *observer, s Step) (moved int, left error) {
-	into := s.Tree.Full(s.Into)
-	pids, err := o.fs.Procs(s.Dir, nil)
-	if errors.Is(err, cgfs.ErrNotSupported) && s.Dir != "" {
+	return a.empty(o.fs, s.Dir, o.fs, s.Tree.Full(s.Into))
+}
+
+// empty moves the processes of a cgroup to another one of the same hierarchy, which
+// is called target where that is seen from two places.
+func (a *applier) empty(fs FS, dir string, target FS, into string) (moved int, left error) {
+	pids, err := fs.Procs(dir, nil)
+	if errors.Is(err, cgfs.ErrNotSupported) && dir != "" {
 		// A threaded cgroup lists only threads, and they may go nowhere but up, each
 		// with its whole process (cgroup-v2.rst, "Threads").
-		into = parent(s.Dir)
-		pids, err = o.fs.Tasks(s.Dir, nil)
+		target, into = fs, parent(dir)
+		pids, err = fs.Tasks(dir, nil)
 	}
 	if err != nil {
 		return 0, unlessRemoved(err)
@@ -231,7 +248,7 @@ func (a *applier) evacuate(o *observer, s Step) (moved int, left error) {
 	if len(pids) == 0 {
 		return 0, nil
 	}
-	err = o.fs.Move(into, pids, func(_ int, err error) {
+	err = target.Move(into, pids, func(_ int, err error) {
 		switch {
 		case err == nil:
 			moved++
@@ -255,8 +272,14 @@ func unlessRemoved(err error) error {
 func (a *applier) remove(o *observer, s Step) error {
 	began := time.Now()
 	defer func() { a.chase -= time.Since(began) }()
+	deep := o.deep(s.Path)
+	if deep {
+		if err := a.removeDeep(o, s); err != nil {
+			return err
+		}
+	}
 	idle := time.Now() // since when nothing could be moved
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+	for pause := time.Millisecond; !deep; pause = min(2*pause, 50*time.Millisecond) {
 		err := o.fs.Rmdir(s.Dir)
 		if err == nil || unlessRemoved(err) == nil {
 			break
@@ -288,4 +311,17 @@ func (a *applier) remove(o *observer, s Step) error {
 		n.Children = slices.DeleteFunc(n.Children, func(name string) bool { return name == path.Base(s.Path) })
 	}
 	return nil
+}
+
+// removeDeep removes a cgroup whose path is too long, with all that is below it.
+func (a *applier) removeDeep(o *observer, s Step) error {
+	ctx, cancel := context.WithTimeout(a.ctx, a.chase)
+	defer cancel()
+	return o.fs.RemoveTree(ctx, s.Dir, cgfs.Removal{
+		Keep: func(name string) bool { return a.shield.Spares(s.Tree.All, name) },
+		Leave: func(up *cgfs.Hierarchy, name string) error {
+			_, err := a.empty(up, name, o.fs, s.Tree.Full(s.Into))
+			return err
+		},
+	})
 }

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"path"
@@ -241,6 +242,11 @@ func (m *model) Move(dir string, pids []int, done func(int, error)) error {
 		done(pid, nil)
 	}
 	return nil
+}
+
+// RemoveTree: no path is too long for a model.
+func (m *model) RemoveTree(_ context.Context, dir string, _ cgfs.Removal) error {
+	return m.err("remove", dir, unix.EINVAL)
 }
 
 func (m *model) Rmdir(dir string) error {

@@ -307,7 +307,7 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 		r.remember(r.record.before(r.desired.Trees, plan))
 	}
 
-	a := &applier{ctx: ctx, chase: evacuateFor, observers: r.observers, did: r.did, counts: quick}
+	a := &applier{ctx: ctx, chase: evacuateFor, shield: r.opt.Shield, observers: r.observers, did: r.did, counts: quick}
 	remove := slices.IndexFunc(plan, func(s Step) bool { return s.Phase > PhaseMove })
 	if remove < 0 {
 		remove = len(plan)

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
@@ -23,6 +24,8 @@ type FS interface {
 	Put(dir, file, text, from string) (now string, err error)
 	Move(dir string, pids []int, done func(pid int, err error)) error
 	Rmdir(dir string) error
+	// RemoveTree removes dir and all below it, also where paths are too long.
+	RemoveTree(ctx context.Context, dir string, r cgfs.Removal) error
 }
 
 var _ FS = (*cgfs.Hierarchy)(nil)
@@ -62,6 +65,9 @@ type Node struct {
 	// Foreign: Marked and Populated are known. They are asked only of cgroups that
 	// the tree does not name; Populated also of those that enable controllers.
 	Foreign, Marked, Populated bool
+	// Deep: its path is too long to be read, so nothing is known of it and of what is
+	// below it. It is taken to hold processes.
+	Deep bool
 	// Enabled are the controllers that it enables for its children, in a
 	// controlled tree; nil: not known. Counted: Populated is known of it.
 	Enabled []string

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"path"
@@ -263,6 +264,11 @@ func (m *unifiedModel) Mkdir(dir string) error {
 	m.writes++
 	m.add(dir, m.now).marked = true
 	return nil
+}
+
+// RemoveTree: no path is too long for a model.
+func (m *unifiedModel) RemoveTree(_ context.Context, dir string, _ cgfs.Removal) error {
+	return m.deny("remove", dir, unix.EINVAL)
 }
 
 func (m *unifiedModel) Rmdir(dir string) error {
