@@ -224,22 +224,10 @@ func moveOut(h *cgfs.Hierarchy, dir string, target *cgfs.Hierarchy, to string) e
 	if err != nil {
 		return err
 	}
-	var whole, threads []int
-	for _, pid := range pids {
-		if isVisiting(h, dir, pid) {
-			continue
-		}
-		if h.Version() == 1 {
-			in, all, err := h.ThreadsIn(dir, pid)
-			if err != nil && !errors.Is(err, ErrGone) {
-				return err
-			}
-			if !all {
-				threads = append(threads, in...)
-				continue
-			}
-		}
-		whole = append(whole, pid)
+	pids = slices.DeleteFunc(pids, func(pid int) bool { return isVisiting(h, dir, pid) })
+	whole, threads, err := h.Split(dir, pids)
+	if err != nil {
+		return err
 	}
 	if err := moveThreads(target, to, threads); err != nil || len(whole) == 0 {
 		return err

@@ -245,17 +245,24 @@ func (a *applier) empty(fs FS, dir string, target FS, into string) (moved int, l
 	if err != nil {
 		return 0, unlessRemoved(err)
 	}
-	if len(pids) == 0 {
-		return 0, nil
+	pids, threads, err := fs.Split(dir, pids)
+	if err != nil {
+		return 0, unlessRemoved(err)
 	}
-	err = target.Move(into, pids, func(_ int, err error) {
+	done := func(_ int, err error) {
 		switch {
 		case err == nil:
 			moved++
 		case !errors.Is(err, cgfs.ErrGone):
 			left = err
 		}
-	})
+	}
+	for _, tid := range threads { // whose process belongs elsewhere
+		done(tid, target.MoveThread(into, tid))
+	}
+	if len(pids) > 0 {
+		err = target.Move(into, pids, done)
+	}
 	a.counts.Moved += moved
 	return moved, errors.Join(err, left)
 }

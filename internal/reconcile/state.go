@@ -23,6 +23,9 @@ type FS interface {
 	// Put writes and says what the file from reads afterwards.
 	Put(dir, file, text, from string) (now string, err error)
 	Move(dir string, pids []int, done func(pid int, err error)) error
+	// Split finds the processes that are in dir only with some of their threads.
+	Split(dir string, pids []int) (whole, threads []int, err error)
+	MoveThread(dir string, tid int) error
 	Rmdir(dir string) error
 	// RemoveTree removes dir and all below it, also where paths are too long.
 	RemoveTree(ctx context.Context, dir string, r cgfs.Removal) error
