@@ -22,6 +22,9 @@ var (
 	ErrBusy = cgfs.ErrBusy
 	// ErrGone: the process has ended.
 	ErrGone = cgfs.ErrGone
+	// ErrTooLong: the path of the cgroup is longer than the kernel takes (4095 bytes).
+	// Whoever may make cgroups can make such, by changing into one after the other.
+	ErrTooLong = cgfs.ErrTooLong
 	// ErrInvalid: a name or a value that is wrong on every host.
 	ErrInvalid = errors.New("invalid")
 	// ErrReadOnly: the setting is for reading only.

@@ -139,7 +139,8 @@ type DeleteOptions struct {
 
 // Delete moves the processes out of the cgroup and removes it. New ones that are
 // born meanwhile are moved too, until the cgroup is gone or ctx ends. It is silent
-// about a cgroup that is not there.
+// about a cgroup that is not there. Recursive finds also what lies too deep for a
+// path (see [Node.Walk]).
 func (n *Node) Delete(ctx context.Context, o DeleteOptions) error {
 	if n.path == "" {
 		return faultf(ErrNotSupported, "delete %s: it is the root", n)
@@ -150,7 +151,11 @@ func (n *Node) Delete(ctx context.Context, o DeleteOptions) error {
 	})
 	if !o.Recursive {
 		for _, h := range hs {
-			if children, err := h.Children(n.dir()); err == nil && len(children) > 0 {
+			children, err := h.Children(n.dir())
+			if errors.Is(err, ErrTooLong) {
+				return err
+			}
+			if err == nil && len(children) > 0 {
 				return faultf(ErrBusy, "delete %s: it has cgroups below it, such as %s", h.Display(n.dir()), children[0])
 			}
 		}
@@ -167,7 +172,17 @@ func (n *Node) Delete(ctx context.Context, o DeleteOptions) error {
 	return nil
 }
 
+// deleteIn removes dir and all below it. What has no path, or no file with a path, is
+// removed without.
 func deleteIn(ctx context.Context, h *cgfs.Hierarchy, dir, to string) error {
+	err := deleteByPath(ctx, h, dir, to)
+	if errors.Is(err, ErrTooLong) {
+		err = h.RemoveTree(ctx, dir, cgfs.Removal{Leave: func(up *cgfs.Hierarchy, name string) error { return moveOut(up, name, h, to) }})
+	}
+	return err
+}
+
+func deleteByPath(ctx context.Context, h *cgfs.Hierarchy, dir, to string) error {
 	children, err := h.Children(dir)
 	if vanished(err) {
 		return nil
@@ -181,7 +196,7 @@ func deleteIn(ctx context.Context, h *cgfs.Hierarchy, dir, to string) error {
 		}
 	}
 	return retry(ctx, func() error {
-		err := moveOut(h, dir, to)
+		err := moveOut(h, dir, h, to)
 		if err == nil {
 			err = h.Rmdir(dir)
 		}
@@ -197,9 +212,10 @@ func deleteIn(ctx context.Context, h *cgfs.Hierarchy, dir, to string) error {
 	})
 }
 
-// moveOut moves what is in dir to another cgroup: processes, but of those that have
-// threads elsewhere as well only the threads that are here.
-func moveOut(h *cgfs.Hierarchy, dir, to string) error {
+// moveOut moves what is in dir of h to another cgroup of the same hierarchy, which
+// is called target where h is seen from another place: processes, but of those that
+// have threads elsewhere as well only the threads that are here.
+func moveOut(h *cgfs.Hierarchy, dir string, target *cgfs.Hierarchy, to string) error {
 	pids, err := h.Procs(dir, nil)
 	if h.Version() == 2 && errors.Is(err, ErrNotSupported) { // threaded: cgroup-v2.rst, "Threads"
 		tids, err := h.Tasks(dir, nil)
@@ -208,27 +224,15 @@ func moveOut(h *cgfs.Hierarchy, dir, to string) error {
 	if err != nil {
 		return err
 	}
-	var whole, threads []int
-	for _, pid := range pids {
-		if isVisiting(h, dir, pid) {
-			continue
-		}
-		if h.Version() == 1 {
-			in, all, err := h.ThreadsIn(dir, pid)
-			if err != nil && !errors.Is(err, ErrGone) {
-				return err
-			}
-			if !all {
-				threads = append(threads, in...)
-				continue
-			}
-		}
-		whole = append(whole, pid)
-	}
-	if err := moveThreads(h, to, threads); err != nil || len(whole) == 0 {
+	pids = slices.DeleteFunc(pids, func(pid int) bool { return isVisiting(h, dir, pid) })
+	whole, threads, err := h.Split(dir, pids)
+	if err != nil {
 		return err
 	}
-	return moveUp(h, to, whole)
+	if err := moveThreads(target, to, threads); err != nil || len(whole) == 0 {
+		return err
+	}
+	return moveUp(target, to, whole)
 }
 
 func moveThreads(h *cgfs.Hierarchy, to string, tids []int) error {
@@ -272,13 +276,23 @@ func moveUp(h *cgfs.Hierarchy, dir string, pids []int) error {
 	}
 }
 
+// deepPatience is how long DeleteEmpty looks into what is too deep for a path, where
+// others may make cgroups as fast as they are removed.
+const deepPatience = 10 * time.Second
+
 // DeleteEmpty removes all cgroups below the node, and at last the node, that have
-// neither processes nor cgroups below them. It gives those that it removed.
+// neither processes nor cgroups below them. It gives those that it removed, but of
+// what lies too deep for a path (see [Node.Walk]) only the topmost.
 func (n *Node) DeleteEmpty() ([]*Node, error) {
 	var removed []*Node
 	var errs []error
+	ctx, cancel := context.WithTimeout(context.Background(), deepPatience)
+	defer cancel()
 	for node, err := range n.WalkUp() {
-		if err != nil {
+		remove := func(h *cgfs.Hierarchy, dir string) error { return h.Rmdir(dir) }
+		if errors.Is(err, ErrTooLong) {
+			remove = func(h *cgfs.Hierarchy, dir string) error { return h.RemoveTree(ctx, dir, cgfs.Removal{}) }
+		} else if err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -286,7 +300,7 @@ func (n *Node) DeleteEmpty() ([]*Node, error) {
 			if one.path == "" {
 				continue
 			}
-			err := one.hs[0].Rmdir(one.dir())
+			err := remove(one.hs[0], one.dir())
 			switch {
 			case err == nil:
 				removed = append(removed, one)

@@ -196,7 +196,8 @@ func (n *Node) Find(p string) (*Node, error) {
 
 // Walk yields the node and all below it, each before what is below it, siblings by
 // name. A cgroup that vanishes meanwhile is left out. An error, which is yielded
-// with the node that could not be listed, does not end the walk.
+// with the node that could not be listed, does not end the walk: [ErrTooLong] for one
+// that lies too deep to be named by a path, with all below it.
 func (n *Node) Walk() iter.Seq2[*Node, error] {
 	return func(yield func(*Node, error) bool) { n.walk(yield, false) }
 }

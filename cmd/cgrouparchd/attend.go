@@ -20,7 +20,9 @@ var forwarded = []os.Signal{
 }
 
 // fromTerminal are those that a terminal sends to all processes in its foreground,
-// so to the command as well.
+// so to the command as well. Who has sent one would be in si_code of sigaction(2),
+// which sudo looks at and Go's os/signal does not show; in the foreground one that
+// somebody sends to us alone is therefore lost, rather than each ^C being two.
 var fromTerminal = []os.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGWINCH}
 
 // ignoredAtStart are those that we were started to ignore, as nohup and a shell's

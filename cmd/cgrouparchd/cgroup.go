@@ -127,7 +127,10 @@ func (h *hands) refuse(n *cgroup.Node, below bool) error {
 		return nil
 	}
 	for inner, err := range n.Walk() {
-		if err == nil && h.protected(inner) {
+		switch {
+		case errors.Is(err, cgroup.ErrTooLong):
+			return fmt.Errorf("%s: it has cgroups too deep for a path, of which nobody can say whether they are protected; --force does it all the same", n)
+		case err == nil && h.protected(inner):
 			return fmt.Errorf("%s: %s in it is protected; --force does it all the same", n, inner)
 		}
 	}

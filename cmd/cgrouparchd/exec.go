@@ -35,7 +35,10 @@ one instruction of it runs outside.
 
 On v1 this process joins the cgroup and becomes the command. On v2 the command is a
 child that the kernel makes in the cgroup; signals are passed on to it, and its exit
-status is ours. Exit status 127: no such command, 126: it cannot be run.`,
+status is ours. In the foreground of a terminal SIGINT, SIGQUIT, SIGHUP and SIGWINCH
+are not: the terminal sends them to both. Whoever means to send one of these with kill
+sends it to the command or to the process group (kill -INT -PGID), or sends SIGTERM,
+which is always passed on. Exit status 127: no such command, 126: it cannot be run.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if cmd.ArgsLenAtDash() != 1 || len(args) < 2 {
 				return errors.New("exec takes NAME -- COMMAND [ARG...]")

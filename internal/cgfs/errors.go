@@ -25,6 +25,9 @@ var (
 	ErrNotSupported = errors.New("not supported by this kernel")
 	// ErrOutside: the path would leave the hierarchy.
 	ErrOutside = errors.New("path leaves the hierarchy")
+	// ErrTooLong: the path is longer than the kernel takes (PATH_MAX, 4095 bytes), or
+	// a name in it (255). See RemoveTree.
+	ErrTooLong = errors.New("path is too long for the kernel")
 )
 
 var sentinels = map[unix.Errno]error{
@@ -37,6 +40,8 @@ var sentinels = map[unix.Errno]error{
 	unix.EOPNOTSUPP: ErrNotSupported,
 	unix.EXDEV:      ErrOutside,
 	unix.ELOOP:      ErrOutside,
+
+	unix.ENAMETOOLONG: ErrTooLong,
 }
 
 // Error is one refused operation on a cgroup file: what was being done, where,
@@ -49,7 +54,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	s := e.Op + " " + e.Path
+	s := e.Op + " " + Shortened(e.Path)
 	if e.Text != "" {
 		s += " " + e.Text
 	}

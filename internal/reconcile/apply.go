@@ -37,17 +37,19 @@ func (c Counts) Total() int { return c.Created + c.Written + c.Moved + c.Removed
 type applier struct {
 	ctx       context.Context
 	chase     time.Duration // what is left of evacuateFor
+	shield    Shield        // for what is too deep to be observed
 	observers map[string]*observer
 	did       func(Step) // called after each step that changed something
 	counts    Counts
 	faults    []Fault
-	bereft    map[at]bool // cgroups that lost children in this plan
+	bereft    map[spot]bool // cgroups that lost children in this plan
 }
 
 func (a *applier) apply(plan Plan) {
 	defer a.mourn()
 	failed := map[string]bool{} // directories that could not be made
 	stuck := map[string]bool{}  // those whose processes would not leave
+	kept := map[spot]bool{}     // those that contain something too deep that stays
 	for _, s := range plan {
 		if a.ctx.Err() != nil {
 			return // we are asked to stop; the next start finds the rest
@@ -56,6 +58,9 @@ func (a *applier) apply(plan Plan) {
 		if above, ok := firstAbove(failed, s.Tree.Hierarchy, s.Dir); ok {
 			a.fail(s, fmt.Errorf("%s: %s could not be made", s, above))
 			continue
+		}
+		if s.Phase == PhaseRemove && kept[spot{s.Tree.Hierarchy, s.Dir}] {
+			continue // its fault is that of what it contains: one, not one a level
 		}
 		var err error
 		switch s.Op {
@@ -74,7 +79,11 @@ func (a *applier) apply(plan Plan) {
 			err = a.vacate(o, s)
 			stuck[s.Tree.Hierarchy+":/"+s.Dir] = err != nil && s.Phase == PhaseVacate
 		case OpRmdir:
-			err = a.remove(o, s)
+			if err = a.remove(o, s); err != nil && o.deep(s.Path) {
+				for dir := parent(s.Dir); dir != ""; dir = parent(dir) {
+					kept[spot{s.Tree.Hierarchy, dir}] = true
+				}
+			}
 		}
 		if err != nil {
 			// What vanished under us was not reported yet, or not at all.
@@ -85,6 +94,9 @@ func (a *applier) apply(plan Plan) {
 		}
 	}
 }
+
+// spot is one place in a hierarchy.
+type spot struct{ hierarchy, path string }
 
 func firstAbove(failed map[string]bool, hierarchy, dir string) (string, bool) {
 	if len(failed) == 0 {
@@ -218,28 +230,40 @@ func (a *applier) vacate(o *observer, s Step) error {
 // evacuate moves the processes of a cgroup to its refuge, once over. left is the
 // error of a process that would not move.
 func (a *applier) evacuate(o *observer, s Step) (moved int, left error) {
-	into := s.Tree.Full(s.Into)
-	pids, err := o.fs.Procs(s.Dir, nil)
-	if errors.Is(err, cgfs.ErrNotSupported) && s.Dir != "" {
+	return a.empty(o.fs, s.Dir, o.fs, s.Tree.Full(s.Into))
+}
+
+// empty moves the processes of a cgroup to another one of the same hierarchy, which
+// is called target where that is seen from two places.
+func (a *applier) empty(fs FS, dir string, target FS, into string) (moved int, left error) {
+	pids, err := fs.Procs(dir, nil)
+	if errors.Is(err, cgfs.ErrNotSupported) && dir != "" {
 		// A threaded cgroup lists only threads, and they may go nowhere but up, each
 		// with its whole process (cgroup-v2.rst, "Threads").
-		into = parent(s.Dir)
-		pids, err = o.fs.Tasks(s.Dir, nil)
+		target, into = fs, parent(dir)
+		pids, err = fs.Tasks(dir, nil)
 	}
 	if err != nil {
 		return 0, unlessRemoved(err)
 	}
-	if len(pids) == 0 {
-		return 0, nil
+	pids, threads, err := fs.Split(dir, pids)
+	if err != nil {
+		return 0, unlessRemoved(err)
 	}
-	err = o.fs.Move(into, pids, func(_ int, err error) {
+	done := func(_ int, err error) {
 		switch {
 		case err == nil:
 			moved++
 		case !errors.Is(err, cgfs.ErrGone):
 			left = err
 		}
-	})
+	}
+	for _, tid := range threads { // whose process belongs elsewhere
+		done(tid, target.MoveThread(into, tid))
+	}
+	if len(pids) > 0 {
+		err = target.Move(into, pids, done)
+	}
 	a.counts.Moved += moved
 	return moved, errors.Join(err, left)
 }
@@ -256,8 +280,14 @@ func unlessRemoved(err error) error {
 func (a *applier) remove(o *observer, s Step) error {
 	began := time.Now()
 	defer func() { a.chase -= time.Since(began) }()
+	deep := o.deep(s.Path)
+	if deep {
+		if err := a.removeDeep(o, s); err != nil {
+			return err
+		}
+	}
 	idle := time.Now() // since when nothing could be moved
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+	for pause := time.Millisecond; !deep; pause = min(2*pause, 50*time.Millisecond) {
 		err := o.fs.Rmdir(s.Dir)
 		if err == nil || unlessRemoved(err) == nil {
 			break
@@ -286,25 +316,33 @@ func (a *applier) remove(o *observer, s Step) error {
 	a.counts.Removed++
 	o.forget(s.Path)
 	if a.bereft == nil {
-		a.bereft = map[at]bool{}
+		a.bereft = map[spot]bool{}
 	}
-	a.bereft[at{o, parent(s.Path)}] = true
+	a.bereft[spot{s.Tree.Hierarchy, parent(s.Path)}] = true
 	return nil
-}
-
-// at is one cgroup of a hierarchy.
-type at struct {
-	o *observer
-	p string
 }
 
 // mourn takes the cgroups that were removed out of their parents' children: all of a
 // parent's at once, since there may be thousands.
 func (a *applier) mourn() {
 	for at := range a.bereft {
-		if n := at.o.state.Nodes[at.p]; n != nil {
-			n.Children = slices.DeleteFunc(n.Children, func(name string) bool { return at.o.state.Nodes[pathJoin(at.p, name)] == nil })
+		nodes := a.observers[at.hierarchy].state.Nodes
+		if n := nodes[at.path]; n != nil {
+			n.Children = slices.DeleteFunc(n.Children, func(name string) bool { return nodes[pathJoin(at.path, name)] == nil })
 		}
 	}
 	a.bereft = nil
+}
+
+// removeDeep removes a cgroup whose path is too long, with all that is below it.
+func (a *applier) removeDeep(o *observer, s Step) error {
+	ctx, cancel := context.WithTimeout(a.ctx, a.chase)
+	defer cancel()
+	return o.fs.RemoveTree(ctx, s.Dir, cgfs.Removal{
+		Keep: func(name string) bool { return a.shield.Spares(s.Tree.All, name) },
+		Leave: func(up *cgfs.Hierarchy, name string) error {
+			_, err := a.empty(up, name, o.fs, s.Tree.Full(s.Into))
+			return err
+		},
+	})
 }

@@ -305,6 +305,10 @@ func (d *differ) prune(p string) {
 	s := Step{Op: OpEvacuate, Phase: PhaseRemove, Dir: d.tree.Full(p), Path: p, Place: d.tree.Place(p), Into: d.tree.Refuge(p)}
 	if n.Populated {
 		d.refuges = append(d.refuges, s.Into)
+	}
+	if n.Deep { // its removal is that of all below it, with their processes
+		s.Place = cgfs.Shortened(s.Place)
+	} else if n.Populated {
 		d.step(s)
 	}
 	s.Op = OpRmdir
@@ -317,7 +321,7 @@ func keeps(t *Tree, s *State, shield Shield, self, p string, n *Node) bool {
 	if _, configured := t.Dir(p); configured {
 		return true
 	}
-	if p == self || shield.Kept(t.All, p) || s.Unreadable[p] != nil {
+	if p == self || shield.Kept(t.All, p) || s.Unreadable[p] != nil && !n.Deep {
 		return true
 	}
 	return t.Mode != Own && !n.ours(p)

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"path"
@@ -260,6 +261,18 @@ func (m *model) Move(dir string, pids []int, done func(int, error)) error {
 		done(pid, nil)
 	}
 	return nil
+}
+
+// Split: processes of a model are whole.
+func (m *model) Split(_ string, pids []int) (whole, threads []int, err error) { return pids, nil, nil }
+
+func (m *model) MoveThread(dir string, tid int) error {
+	return m.Move(dir, []int{tid}, func(int, error) {})
+}
+
+// RemoveTree: no path is too long for a model.
+func (m *model) RemoveTree(_ context.Context, dir string, _ cgfs.Removal) error {
+	return m.err("remove", dir, unix.EINVAL)
 }
 
 func (m *model) Rmdir(dir string) error {

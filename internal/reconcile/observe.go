@@ -407,8 +407,15 @@ func (o *observer) unlessGone(p string, err error) error {
 	if o.state.Nodes[p] == nil {
 		o.state.Nodes[p] = &Node{Since: o.now(), Foreign: true}
 	}
+	if errors.Is(err, cgfs.ErrTooLong) {
+		n := o.state.Nodes[p]
+		n.Deep, n.Populated = true, true
+	}
 	return nil
 }
+
+// deep says whether the path of p is too long.
+func (o *observer) deep(p string) bool { return o.state.Nodes[p] != nil && o.state.Nodes[p].Deep }
 
 // forget takes p and all below it out of the state.
 func (o *observer) forget(p string) {

@@ -322,7 +322,7 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 	plan, r.held = r.fights.hold(plan, r.settled, time.Now())
 	r.announce(plan)
 
-	a := &applier{ctx: ctx, chase: evacuateFor, observers: r.observers, did: r.did, counts: quick}
+	a := &applier{ctx: ctx, chase: evacuateFor, shield: r.opt.Shield, observers: r.observers, did: r.did, counts: quick}
 	remove := slices.IndexFunc(plan, func(s Step) bool { return s.Phase > PhaseMove })
 	if remove < 0 {
 		remove = len(plan)

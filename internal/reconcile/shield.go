@@ -88,6 +88,13 @@ func (s Shield) Kept(subsystems []string, p string) bool {
 	return anyMatch(s.named, subsystems, p) || anyMatch(s.system, subsystems, p)
 }
 
+// Spares says whether a name is shielded from pruning wherever it is: for what lies
+// too deep for its path to be known.
+func (s Shield) Spares(subsystems []string, name string) bool {
+	spares := func(r rule) bool { return !r.whole && r.matches(subsystems, name) }
+	return slices.ContainsFunc(s.named, spares) || slices.ContainsFunc(s.system, spares)
+}
+
 // Empty: protected_cgroup names nothing.
 func (s Shield) Empty() bool { return len(s.named) == 0 }
 

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
@@ -29,7 +30,12 @@ type FS interface {
 	// reads at last.
 	Restore(dir, file, text string, right func(now string) bool) (now string, wrote bool, err error)
 	Move(dir string, pids []int, done func(pid int, err error)) error
+	// Split finds the processes that are in dir only with some of their threads.
+	Split(dir string, pids []int) (whole, threads []int, err error)
+	MoveThread(dir string, tid int) error
 	Rmdir(dir string) error
+	// RemoveTree removes dir and all below it, also where paths are too long.
+	RemoveTree(ctx context.Context, dir string, r cgfs.Removal) error
 }
 
 var _ FS = (*cgfs.Hierarchy)(nil)
@@ -69,6 +75,9 @@ type Node struct {
 	// Foreign: Marked and Populated are known. They are asked only of cgroups that
 	// the tree does not name; Populated also of those that enable controllers.
 	Foreign, Marked, Populated bool
+	// Deep: its path is too long to be read, so nothing is known of it and of what is
+	// below it. It is taken to hold processes.
+	Deep bool
 	// Enabled are the controllers that it enables for its children, in a
 	// controlled tree; nil: not known. Counted: Populated is known of it.
 	Enabled []string

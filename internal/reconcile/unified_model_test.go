@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"path"
@@ -273,6 +274,20 @@ func (m *unifiedModel) Mkdir(dir string) error {
 	m.writes++
 	m.add(dir, m.now).marked = true
 	return nil
+}
+
+// Split: processes of a model are whole.
+func (m *unifiedModel) Split(_ string, pids []int) (whole, threads []int, err error) {
+	return pids, nil, nil
+}
+
+func (m *unifiedModel) MoveThread(dir string, tid int) error {
+	return m.Move(dir, []int{tid}, func(int, error) {})
+}
+
+// RemoveTree: no path is too long for a model.
+func (m *unifiedModel) RemoveTree(_ context.Context, dir string, _ cgfs.Removal) error {
+	return m.deny("remove", dir, unix.EINVAL)
 }
 
 func (m *unifiedModel) Rmdir(dir string) error {

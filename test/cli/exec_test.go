@@ -248,7 +248,7 @@ func TestExecStreams(t *testing.T) {
 	})
 }
 
-// TestExecTerminal: the command has the terminal, and Ctrl-C reaches it once.
+// TestExecTerminal: the command has the terminal, and Ctrl-C reaches it once, as does what somebody sends to the process group.
 func TestExecTerminal(t *testing.T) {
 	eachWay(t, func(t *testing.T, cg string) {
 		keys, tty := terminal(t)
@@ -263,8 +263,14 @@ func TestExecTerminal(t *testing.T) {
 		_ = tty.Close()
 		expect(t, keys, "terminal: true\n")
 		expect(t, keys, "ready\n")
-		for range 20 { // two that come together may look like one
-			if _, err := keys.Write([]byte{3}); err != nil {
+		for i := range 20 { // two that come together may look like one
+			var err error
+			if i%4 == 0 {
+				err = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
+			} else {
+				_, err = keys.Write([]byte{3})
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 			expect(t, keys, "interrupt\n")
