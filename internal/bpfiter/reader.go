@@ -3,6 +3,7 @@ package bpfiter
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -28,8 +29,8 @@ type Reader struct {
 }
 
 // ErrGone says that a cgroup was removed, or is in a hierarchy that does not count
-// CPU time.
-var ErrGone = errors.New("there is no such usage any more")
+// CPU time. It is an [fs.ErrNotExist].
+var ErrGone = fmt.Errorf("no such usage: %w", fs.ErrNotExist)
 
 var errFull = errors.New("no place left")
 

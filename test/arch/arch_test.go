@@ -54,7 +54,7 @@ func TestImports(t *testing.T) {
 		"cgroup/examples/grey": {"cgroup"},
 		"cgroup/examples/grow": {"cgroup"},
 		"cmd/cgrouparchd": {
-			"cgroup", "internal/account", "internal/cgfs", "internal/clock", "internal/command", "internal/confdiff", "internal/config", "internal/fleet",
+			"cgroup", "internal/account", "internal/bpfiter", "internal/cgfs", "internal/clock", "internal/command", "internal/confdiff", "internal/config", "internal/fleet",
 			"internal/metrics", "internal/page", "internal/pidfiles", "internal/reconcile", "internal/statefile", "internal/top", "internal/wsapi", "internal/zkconf",
 		},
 		"internal/account":    {"internal/cgfs", "internal/clock"},
