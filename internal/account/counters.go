@@ -31,6 +31,10 @@ type OpenCounters func(version, places int) (Counters, error)
 // little without their being opened anew.
 const leastPlaces = 1024
 
+// errRoot: reading its file is not reading a sum (cgroup_base_stat_cputime_show), so
+// that nothing would be added up for those below.
+var errRoot = errors.New("our root is that of a cgroup v2 hierarchy")
+
 // count lets s be read by counters, if that is wanted, possible, and of use. Those
 // that old had are taken over with its directories.
 func (s *subsystem) count(old *subsystem, r *meters) {
@@ -40,8 +44,8 @@ func (s *subsystem) count(old *subsystem, r *meters) {
 	if r.openCounters == nil || !s.usage.CPUTime || s.hierarchy == nil {
 		return
 	}
-	// Reading a file of v2's own root does not add anything up.
 	if s.hierarchy.Version() == 2 && s.root.Dir == "" {
+		r.refuseCounters(errRoot)
 		return
 	}
 	if s.counters != nil && s.counters.Places() < len(s.dirs) {

@@ -229,6 +229,24 @@ func TestCountersRefused(t *testing.T) {
 	}
 }
 
+// TestCountersNotOnRootOfV2: its file says what the host has used, and adds nothing
+// up for those below.
+func TestCountersNotOnRootOfV2(t *testing.T) {
+	h, _ := testCgroup(t, "unified")
+	var log bytes.Buffer
+	s := NewSampler(SamplerOptions{Ring: NewRing(5), Log: logTo(&log), Counters: func(int, int) (Counters, error) {
+		t.Error("opened")
+		return nil, errors.New("opened")
+	}})
+	defer s.close()
+	sub := subsystemOf("cpu", countedUsage)
+	sub.Hierarchy = h
+	s.adopt(&Target{Subsystems: []Subsystem{sub}})
+	if !strings.Contains(log.String(), "bpf_iterator refused") || s.subs[0].counters != nil {
+		t.Errorf("counters %v, log %s", s.subs[0].counters, log.String())
+	}
+}
+
 // TestCountersAllocations: a second with the kernel's counters allocates nothing.
 func TestCountersAllocations(t *testing.T) {
 	if raceEnabled {

@@ -13,7 +13,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"github.com/cgrouparch/cgrouparch/internal/testserver"
@@ -315,6 +317,66 @@ func TestReadAllocatesNothing(t *testing.T) {
 		if n := testing.AllocsPerRun(20, func() { _ = r.Read() }); n != 0 {
 			t.Errorf("%v allocations in a read", n)
 		}
+	})
+}
+
+// TestManyCPUs: the kernel takes the program for a machine with more CPUs than this
+// one, too.
+func TestManyCPUs(t *testing.T) {
+	r := openReader(t, 1, 1)
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := newLayout(kernel, 1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := newSyscall("read", read(l, 1, r.cgroups.FD(), r.values.fd(), make([]uint64, 2048)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Close()
+}
+
+// TestForgets: a removed cgroup stays in the kernel only as long as it has a place.
+func TestForgets(t *testing.T) {
+	eachVersion(t, func(t *testing.T, tr tree) {
+		if tr.version == 1 {
+			return // v1 does not count cgroups that are dying
+		}
+		dying := func(want string) {
+			t.Helper()
+			var text string
+			for range 500 { // the kernel takes its time
+				data, err := os.ReadFile(tr.dir + "/cgroup.stat")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if text = string(data); strings.Contains(text, "nr_dying_descendants "+want+"\n") {
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			t.Errorf("%s dying cgroups are wanted: %s", want, text)
+		}
+		r, err := Open(tr.version, 2)
+		if err != nil {
+			testserver.Unavailable(t, err.Error())
+		}
+		a, b := tr.make(t, "a"), tr.make(t, "b")
+		place := add(t, r, a)
+		add(t, r, b)
+		for _, dir := range []string{a, b} {
+			if err := os.Remove(dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dying("2")
+		r.Remove(place)
+		dying("1")
+		r.Close()
+		dying("0")
 	})
 }
 
