@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/cgrouparch/cgrouparch/internal/account"
+	"github.com/cgrouparch/cgrouparch/internal/bpfiter"
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 	"github.com/cgrouparch/cgrouparch/internal/clock"
 	"github.com/cgrouparch/cgrouparch/internal/config"
@@ -186,11 +187,25 @@ func (d *daemon) accounting() (err error) {
 	}
 	d.sampler = account.NewSampler(account.SamplerOptions{
 		Ring: d.ring, Log: d.log.Named("sampler"), MaxOpen: raiseFileLimit(d.config.CommunicateClients), SlotDone: done, Beat: d.sampling.beat,
-		Alarm: d.alarm, CPU: &d.costs.sampler,
+		Counters: openCounters(d.config.BPFIterator), Alarm: d.alarm, CPU: &d.costs.sampler,
 	})
 	d.service = account.NewService(account.ServiceOptions{Ring: d.ring, Writer: d.writer, MaxInFlight: streamedBytes})
 	d.slots = newSlotFeed(d.service)
 	return nil
+}
+
+// openCounters is how the sampler gets at counters without files; nil: it does not.
+func openCounters(wanted bool) account.OpenCounters {
+	if !wanted {
+		return nil
+	}
+	return func(version, places int) (account.Counters, error) {
+		r, err := bpfiter.Open(version, places)
+		if err != nil {
+			return nil, err
+		}
+		return r, nil
+	}
 }
 
 // streamedBytes bounds the answers too large to be shared; with wsapi's bound on

@@ -88,7 +88,7 @@ func (k *fakeKernel) open(_ *cgfs.Hierarchy, dir, file string) (int, error) {
 	if c == nil {
 		return -1, fmt.Errorf("open %s/%s: %w", dir, file, cgfs.ErrNotExist)
 	}
-	if _, ok := c.files[file]; !ok {
+	if _, ok := c.files[file]; !ok && file != "" { // "" is the directory
 		return -1, fmt.Errorf("open %s/%s: %w", dir, file, cgfs.ErrNotExist)
 	}
 	k.next++

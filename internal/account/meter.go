@@ -14,6 +14,9 @@ type meters struct {
 	buf    []byte
 	pool   []*subsystem // whose files may give way to busier ones
 	hand   hand
+
+	openCounters OpenCounters // nil: not wanted, or refused
+	refused      error        // why, until it is said
 }
 
 const (

@@ -30,6 +30,9 @@ type SamplerOptions struct {
 	// Alarm wakes the sampler at the start of each second; nil: a timer of the
 	// runtime, which may be a millisecond late. Run does not close it.
 	Alarm Alarm
+	// Counters, if set, opens what reads CPU time without files. Where that is
+	// refused, now or later, files are read.
+	Counters OpenCounters
 	// CPU counts what sampling costs; nil: nothing does.
 	CPU *clock.Meter
 	// Now is the wall clock; nil: time.Now. For tests: only an injected clock can
@@ -93,6 +96,9 @@ type SamplerStatus struct {
 	Unread int `json:"unread"`
 	// OpenFiles is how many usage files are kept open.
 	OpenFiles int `json:"open_files"`
+	// Counted is how many cgroups are read without a file of their own
+	// (bpf_iterator); one of several subsystems counts in each.
+	Counted int `json:"counted"`
 	// LateMicroseconds is how long after the start of its second the newest slot
 	// was begun, and DurationMicroseconds how long it took.
 	LateMicroseconds     int64 `json:"late_us"`
@@ -111,7 +117,7 @@ func NewSampler(o SamplerOptions) *Sampler {
 	s := &Sampler{
 		ring: o.Ring, log: o.Log, slotDone: o.SlotDone, beat: o.Beat, now: o.Now,
 		alarm: o.Alarm, cpu: o.CPU,
-		meters: meters{kernel: realKernel{}, limit: o.MaxOpen},
+		meters: meters{kernel: realKernel{}, limit: o.MaxOpen, openCounters: o.Counters},
 	}
 	if s.log == nil {
 		s.log = zap.NewNop()
@@ -228,6 +234,7 @@ func (s *Sampler) adopt(t *Target) {
 	s.subs, s.layout = subs, nil
 	s.meters.pool, s.meters.hand = subs, hand{}
 	s.sayLimit()
+	s.sayRefused()
 	s.oom = newOOMWatch(t, &s.oom, &s.meters)
 	s.lookForKills(true)
 }
@@ -236,13 +243,24 @@ func (s *Sampler) adopt(t *Target) {
 func (s *Sampler) sayLimit() {
 	files := 0
 	for _, sub := range s.subs {
-		files += len(sub.dirs)
+		if sub.counters == nil {
+			files += len(sub.dirs)
+		}
 	}
 	if files > s.meters.limit && !s.overLimit {
 		s.log.Warn("more usage files than may be kept open; the idlest are opened for each read",
 			zap.Int("files", files), zap.Int("limit", s.meters.limit))
 	}
 	s.overLimit = files > s.meters.limit
+}
+
+// sayRefused says, once, that files are read although counters were wanted.
+func (s *Sampler) sayRefused() {
+	if err := s.meters.refused; err != nil {
+		s.meters.refused = nil
+		s.log.Warn("bpf_iterator refused, so that files are read", zap.Error(err))
+		s.sayLimit()
+	}
 }
 
 // lookForKills brings OOMKills up to date.
@@ -276,6 +294,7 @@ func (s *Sampler) tick(now time.Time) {
 		return
 	}
 	words, unread, reason := s.sample()
+	s.sayRefused()
 	copy(words[s.layout.words():], s.extras.read(&s.meters, slot))
 	var added bool
 	s.spare, added = s.ring.appendSlot(slot, s.lastAt, s.layout, words)
@@ -351,6 +370,10 @@ func (s *Sampler) relayout() {
 }
 
 func (s *Sampler) publish(slot int64, missed uint64, unread int, late time.Duration, reason error) {
+	counted := 0
+	for _, sub := range s.subs {
+		counted += sub.counted
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -364,6 +387,7 @@ func (s *Sampler) publish(slot int64, missed uint64, unread int, late time.Durat
 	s.status.MissedSlots += missed
 	s.status.Unread = unread
 	s.status.OpenFiles = s.meters.open
+	s.status.Counted = counted
 	s.status.LateMicroseconds = late.Microseconds()
 	s.status.DurationMicroseconds = time.Since(s.lastAt).Microseconds()
 }

@@ -18,6 +18,8 @@ type subsystem struct {
 	index     map[string]int
 	table     *deviceTable // of cgfs.UsageDevices
 	descent   *descent     // nil: every directory is read
+	counters  Counters     // nil: files are read
+	counted   int          // directories that they had, the last time
 }
 
 // directory is one directory that is read.
@@ -26,6 +28,7 @@ type directory struct {
 	configured bool
 	ok         bool // read in this slot
 	number     uint64
+	place      int   // in the counters; -1: none
 	first      int   // place of the first number in the layout
 	places     []int // of a device's numbers in the layout, by column; -1: none
 }
@@ -62,7 +65,9 @@ func newSubsystem(t *Subsystem, old *subsystem, r *meters) *subsystem {
 		s.takeOver(old)
 		old.descent.close()
 	}
-	s.descent = newDescent(s, r.kernel)
+	if s.count(old, r); s.counters == nil {
+		s.descent = newDescent(s, r.kernel)
+	}
 	return s
 }
 
@@ -97,6 +102,9 @@ func (s *subsystem) retire(wanted map[string]bool, r *meters) {
 			}
 		}
 		r.close(&d.meter)
+		if s.counters != nil && d.place >= 0 {
+			s.counters.Remove(d.place)
+		}
 	}
 }
 
@@ -109,7 +117,7 @@ func (s *subsystem) makeDirectories(wanted, configured map[string]bool) {
 	s.dirs = make([]directory, len(paths))
 	s.index = make(map[string]int, len(paths))
 	for i, dir := range paths {
-		s.dirs[i] = directory{meter: meter{dir: dir, fd: -1}, configured: configured[dir]}
+		s.dirs[i] = directory{meter: meter{dir: dir, fd: -1}, configured: configured[dir], place: -1}
 		s.index[dir] = i
 	}
 	if s.usage.Kind == cgfs.UsageDevices {
@@ -155,7 +163,7 @@ func (s *subsystem) takeOver(old *subsystem) {
 			continue
 		}
 		s.dirs[i].fd, old.dirs[j].fd = old.dirs[j].fd, -1
-		s.dirs[i].heat = old.dirs[j].heat
+		s.dirs[i].heat, s.dirs[i].place = old.dirs[j].heat, old.dirs[j].place
 		if s.table != nil {
 			s.table.copyRow(i, old.table, j)
 		}
@@ -164,6 +172,7 @@ func (s *subsystem) takeOver(old *subsystem) {
 
 func (s *subsystem) close(r *meters) {
 	s.descent.close()
+	s.stopCounting()
 	for i := range s.dirs {
 		r.close(&s.dirs[i].meter)
 	}
@@ -172,7 +181,10 @@ func (s *subsystem) close(r *meters) {
 // read samples every directory. It returns how many configured ones have no
 // value, with the first reason.
 func (s *subsystem) read(r *meters, devices *[]cgfs.DeviceBytes) (unread int, reason error) {
-	if s.descent != nil {
+	switch {
+	case s.counters != nil:
+		return s.readCounters(r, devices)
+	case s.descent != nil:
 		return s.descend(r)
 	}
 	if s.table != nil {

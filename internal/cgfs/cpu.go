@@ -17,8 +17,8 @@ import (
 var (
 	// kernel/sched/cpuacct.c, cpuacct_charge. cpu.stat is not exact: it counts whole
 	// microseconds, which a parent's may complete earlier or later than a child's.
-	cpuUsage     = Usage{Kind: UsageNumber, Key: "usage", Exact: true, Files: []string{"cpuacct.usage"}, ParseNumber: ParseNumber}
-	cpuStatUsage = Usage{Kind: UsageNumber, Key: "usage", Files: []string{"cpu.stat"}, ParseNumber: ParseCPUStat}
+	cpuUsage     = Usage{Kind: UsageNumber, Key: "usage", Exact: true, CPUTime: true, Files: []string{"cpuacct.usage"}, ParseNumber: ParseNumber}
+	cpuStatUsage = Usage{Kind: UsageNumber, Key: "usage", CPUTime: true, Files: []string{"cpu.stat"}, ParseNumber: ParseCPUStat}
 )
 
 const (

@@ -27,6 +27,9 @@ type Usage struct {
 	// Exact: a counter that includes every cgroup below, and has changed whenever one
 	// of theirs has, since the kernel charges all ancestors at once.
 	Exact bool
+	// CPUTime: it is the cgroup's CPU time, which the kernel keeps in the same place
+	// whatever file shows it.
+	CPUTime bool
 	// Files are the control files to look for; the first that exists is read.
 	Files []string
 	// ParseNumber reads the file of a UsageNumber.

@@ -81,6 +81,8 @@ type Config struct {
 	MetricsCgroups int
 	// BlkioArmDisks lets the daemon arm disks by a no-op throttle rule.
 	BlkioArmDisks bool
+	// BPFIterator reads CPU usage by BPF programs where the kernel lets them.
+	BPFIterator bool
 
 	// AccountExtra are optional parts of the usage data, as package cgfs names
 	// them, sorted; nil for none.

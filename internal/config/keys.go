@@ -188,6 +188,9 @@ var Keys = []Key{
 	{Name: "blkio_arm_disks", Kind: KindBool, Default: "true", Flag: true, set: setBlkioArmDisks,
 		Help:   "make the kernel count disk traffic by a throttle rule that limits nothing",
 		Detail: "Recent cgroup v1 kernels count nothing for a disk until it has a rule. Only when the document names blkio."},
+	{Name: "bpf_iterator", Kind: KindBool, Default: "false", Flag: true, set: setBPFIterator,
+		Help:   "read the CPU usage of all cgroups at once by BPF programs instead of a file for each",
+		Detail: "Takes a fraction of the time and no descriptors; worth having from some thousand cgroups on. Needs Linux 6.4 with CONFIG_DEBUG_INFO_BTF, and CAP_BPF and CAP_PERFMON or CAP_SYS_ADMIN. Where it is refused, the log says why, and files are read."},
 	{Name: "account_extra", Kind: KindList, Choices: []string{cgfs.PartMemoryEvents, cgfs.PartPSI, cgfs.PartThrottling}, Flag: true, set: setAccountExtra,
 		Help: "further parts of the usage data: memory_events, psi, throttling",
 		Detail: "Each is recorded where the kernel has it, and read every 10 seconds. " +

@@ -231,6 +231,11 @@ func setBlkioArmDisks(d *draft, in input) (err error) {
 	return err
 }
 
+func setBPFIterator(d *draft, in input) (err error) {
+	d.BPFIterator, err = asBool(in.value)
+	return err
+}
+
 func setAccountExtra(d *draft, in input) error {
 	list, err := asList(in.value)
 	if err != nil {

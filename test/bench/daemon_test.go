@@ -123,6 +123,7 @@ type status struct {
 		Slots    uint64 `json:"slots"`
 		Unread   int    `json:"unread"`
 		Open     int    `json:"open_files"`
+		Counted  int    `json:"counted"`
 		Late     int64  `json:"late_us"`
 		Duration int64  `json:"duration_us"`
 	} `json:"sampler"`

@@ -30,9 +30,16 @@ type ticking struct {
 // ticking starts both, with Redis, and lets some of the cgroups work, so that numbers change.
 func (b *bench) ticking(paths, active []string, subsystems ...string) *ticking {
 	b.t.Helper()
+	return b.tickingWith(map[string]any{}, paths, active, subsystems...)
+}
+
+// tickingWith is ticking with a daemon configured so.
+func (b *bench) tickingWith(settings map[string]any, paths, active []string, subsystems ...string) *ticking {
+	b.t.Helper()
 	redis := testserver.Redis(b.t)
 	host, port, _ := strings.Cut(redis.Addr(), ":")
-	d := b.daemon(document(paths, someShare, subsystems...), map[string]any{"redis_ip": host, "redis_port": port})
+	settings["redis_ip"], settings["redis_port"] = host, port
+	d := b.daemon(document(paths, someShare, subsystems...), settings)
 	k := &ticking{b: b, daemon: d}
 	var files, groups strings.Builder
 	for _, subsystem := range subsystems {

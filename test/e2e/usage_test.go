@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cgrouparch/cgrouparch/internal/bpfiter"
 	"github.com/cgrouparch/cgrouparch/internal/testserver"
 )
 
@@ -76,11 +77,44 @@ func (u *usage) bytes(member string, path ...string) uint64 {
 // TestCPUCounted: what a process burns is counted in its cgroup and in every cgroup above, as the kernel counts it.
 func TestCPUCounted(t *testing.T) {
 	t.Parallel()
-	h := newHost(t)
+	newHost(t).cpuCounted()
+}
+
+// TestCPUCountedWithoutFiles: the same by BPF programs, and where the kernel's types are out of reach by files again, which
+// is said once.
+func TestCPUCountedWithoutFiles(t *testing.T) {
+	t.Run("counted", func(t *testing.T) {
+		t.Parallel()
+		if r, err := bpfiter.Open(1, 1); err != nil {
+			lack(t, "%v", err)
+		} else {
+			r.Close()
+		}
+		h := newHost(t)
+		h.set("bpf_iterator", true)
+		d := h.cpuCounted()
+		d.wantStatus(`"counted":4`, `"open_files":0`) // our root is the fourth
+	})
+	t.Run("refused", func(t *testing.T) {
+		t.Parallel()
+		h := newHost(t)
+		h.set("bpf_iterator", true)
+		d := h.cpuCounted("unshare", "--mount", "sh", "-c", `mount -t tmpfs none /sys/kernel/btf && exec "$@"`, "sh")
+		d.wantStatus(`"counted":0`, `"open_files":4`)
+		if n := strings.Count(d.logText(), "bpf_iterator refused, so that files are read"); n != 1 {
+			t.Errorf("said %d times: %s", n, d.logText())
+		}
+	})
+}
+
+// cpuCounted starts a daemon, by another command if that is given, and checks what it counts.
+func (h *host) cpuCounted(before ...string) *daemon {
+	t := h.t
+	t.Helper()
 	p := shell(t, `while :; do :; done`)
 	h.set("cgroup_pid_files", map[string][]string{"inner": {h.pidFile("p.pid", p.pid())}})
 	h.document(`{"cpu": {"sub_cgroup": {"outer": {"sub_cgroup": {"inner": {"conf": {"share": 100}}}}, "idle": {"conf": {}}}}}`)
-	d := h.startReady()
+	d := h.startReady(before...)
 	h.wantIn("cpuacct", "outer/inner", p.pid())
 	begin, _ := readStat(p.pid())
 	eventually(t, "half a second of CPU time", func() error {
@@ -108,6 +142,7 @@ func TestCPUCounted(t *testing.T) {
 		}
 		return nil
 	})
+	return d
 }
 
 // TestDirectIOCounted: real direct I/O on a real disk is counted, in its cgroup and above, and is not lost with the cgroup.
