@@ -175,19 +175,19 @@ func (d *daemon) accounting() (err error) {
 			return err
 		}
 	}
-	done := func() {}
+	var deliver func()
 	if d.writer != nil {
-		done = d.writer.Wake
+		deliver = d.writer.Deliver
 	}
 	if d.alarm, err = clock.NewAlarm(); err != nil {
 		return err
 	}
-	d.sampler = account.NewSampler(account.SamplerOptions{
-		Ring: d.ring, Log: d.log.Named("sampler"), MaxOpen: raiseFileLimit(d.config.CommunicateClients), SlotDone: done, Beat: d.sampling.beat,
-		Alarm: d.alarm, CPU: &d.costs.sampler,
-	})
 	d.service = account.NewService(account.ServiceOptions{Ring: d.ring, Writer: d.writer, MaxInFlight: streamedBytes})
 	d.slots = newSlotFeed(d.service)
+	d.sampler = account.NewSampler(account.SamplerOptions{
+		Ring: d.ring, Log: d.log.Named("sampler"), MaxOpen: raiseFileLimit(d.config.CommunicateClients), SlotDone: d.slots.take,
+		Deliver: deliver, Beat: d.sampling.beat, Alarm: d.alarm, CPU: &d.costs.sampler,
+	})
 	return nil
 }
 
@@ -223,7 +223,6 @@ func (d *daemon) tasks() []task {
 		{"pid file command", d.askPidFiles},
 		{"pid file watch", func(ctx context.Context) error { return d.pidWatch.Run(ctx, d.reconciler.Placed) }},
 		{"sampler", d.sampler.Run},
-		{"slots to clients", d.slots.run},
 		{"api", d.serve},
 		{"service manager", d.notifier.run},
 		{"memory", d.giveBack},

@@ -24,6 +24,10 @@ type SamplerOptions struct {
 	// SlotDone, if set, is called after each new slot, on the sampler's goroutine.
 	// It must not block.
 	SlotDone func()
+	// Deliver, if set, is called about once a second on the sampler's goroutine, after
+	// the slot if there is one. It may take most of a second, but not always: a
+	// second that begins meanwhile is sampled late.
+	Deliver func()
 	// Beat, if set, is called about once a second on the sampler's goroutine,
 	// whether there is a slot or not: a sign of life. It must not block.
 	Beat func()
@@ -57,6 +61,7 @@ type Sampler struct {
 	ring     *Ring
 	log      *zap.Logger
 	slotDone func()
+	deliver  func()
 	beat     func()
 	now      func() time.Time
 
@@ -109,7 +114,7 @@ const (
 // NewSampler makes a sampler; Run starts it.
 func NewSampler(o SamplerOptions) *Sampler {
 	s := &Sampler{
-		ring: o.Ring, log: o.Log, slotDone: o.SlotDone, beat: o.Beat, now: o.Now,
+		ring: o.Ring, log: o.Log, slotDone: o.SlotDone, deliver: o.Deliver, beat: o.Beat, now: o.Now,
 		alarm: o.Alarm, cpu: o.CPU,
 		meters: meters{kernel: realKernel{}, limit: o.MaxOpen},
 	}
@@ -124,6 +129,9 @@ func NewSampler(o SamplerOptions) *Sampler {
 	}
 	if s.slotDone == nil {
 		s.slotDone = func() {}
+	}
+	if s.deliver == nil {
+		s.deliver = func() {}
 	}
 	if s.beat == nil {
 		s.beat = func() {}
@@ -179,6 +187,7 @@ func (s *Sampler) Run(ctx context.Context) error {
 			s.cpu.Measure(adopt)
 		default:
 			s.cpu.Measure(second)
+			s.deliver()
 			next = s.following(s.now())
 		}
 	}
