@@ -82,6 +82,7 @@ type daemon struct {
 	sampler    *account.Sampler
 	writer     *account.Writer // nil without Redis
 	service    *account.Service
+	samples    *account.Service // nil: there are only slots
 	slots      *slotFeed
 	events     *events
 	listener   net.Listener
@@ -182,10 +183,15 @@ func (d *daemon) accounting() (err error) {
 	if d.alarm, err = clock.NewAlarm(); err != nil {
 		return err
 	}
-	d.service = account.NewService(account.ServiceOptions{Ring: d.ring, Writer: d.writer, MaxInFlight: streamedBytes})
+	d.service = account.NewService(account.ServiceOptions{Ring: d.ring, Writer: d.writer, MaxInFlight: streamedBytes - samplesBytes})
 	d.slots = newSlotFeed(d.service)
+	var samples *account.Ring
+	if d.config.SampleInterval < time.Second {
+		samples = account.NewSamples(d.config.SampleInterval)
+		d.samples = account.NewService(account.ServiceOptions{Ring: samples, MaxInFlight: samplesBytes})
+	}
 	d.sampler = account.NewSampler(account.SamplerOptions{
-		Ring: d.ring, Log: d.log.Named("sampler"), MaxOpen: raiseFileLimit(d.config.CommunicateClients), SlotDone: d.slots.take,
+		Ring: d.ring, Samples: samples, Log: d.log.Named("sampler"), MaxOpen: raiseFileLimit(d.config.CommunicateClients), SlotDone: d.slots.take,
 		Deliver: deliver, Beat: d.sampling.beat, Alarm: d.alarm, CPU: &d.costs.sampler,
 	})
 	return nil
@@ -194,6 +200,9 @@ func (d *daemon) accounting() (err error) {
 // streamedBytes bounds the answers too large to be shared; with wsapi's bound on
 // those that are, at most 64 MiB are in flight for all clients.
 const streamedBytes = 32 << 20
+
+// samplesBytes is the part of them for show_samples.
+const samplesBytes = 8 << 20
 
 // raiseFileLimit raises RLIMIT_NOFILE as far as it goes and says how many usage
 // files may be kept open, with some descriptors left for everything else.

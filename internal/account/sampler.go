@@ -16,6 +16,8 @@ import (
 type SamplerOptions struct {
 	// Ring takes the slots. Required.
 	Ring *Ring
+	// Samples, if set, takes what is read between the slots, see [NewSamples].
+	Samples *Ring
 	// Log; nil: nothing is logged.
 	Log *zap.Logger
 	// MaxOpen is how many usage files are kept open; the rest are opened for each
@@ -80,6 +82,7 @@ type Sampler struct {
 	oom       oomWatch
 	last      int64     // the last second that was dealt with
 	lastAt    time.Time // when, by the monotonic clock; zero: never
+	samples   samples
 
 	mu       sync.Mutex
 	status   SamplerStatus
@@ -102,6 +105,10 @@ type SamplerStatus struct {
 	// was begun, and DurationMicroseconds how long it took.
 	LateMicroseconds     int64 `json:"late_us"`
 	DurationMicroseconds int64 `json:"duration_us"`
+	// Samples counts those between the slots, and the ones with them, since the
+	// start, and MissedSamples the intervals since the first that have none.
+	Samples       uint64 `json:"samples,omitempty"`
+	MissedSamples uint64 `json:"missed_samples,omitempty"`
 }
 
 const (
@@ -116,7 +123,7 @@ func NewSampler(o SamplerOptions) *Sampler {
 	s := &Sampler{
 		ring: o.Ring, log: o.Log, slotDone: o.SlotDone, deliver: o.Deliver, beat: o.Beat, now: o.Now,
 		alarm: o.Alarm, cpu: o.CPU,
-		meters: meters{kernel: realKernel{}, limit: o.MaxOpen},
+		meters: meters{kernel: realKernel{}, limit: o.MaxOpen}, samples: samples{ring: o.Samples},
 	}
 	if s.log == nil {
 		s.log = zap.NewNop()
@@ -170,11 +177,10 @@ func (s *Sampler) Run(ctx context.Context) error {
 	defer s.close()
 	defer context.AfterFunc(ctx, s.alarm.Wake)()
 	adopt := func() { s.adopt(s.mail.Swap(nil)) }
-	second := func() {
-		s.tick(s.now())
-		s.lookForKills(false)
-	}
-	next := nextSecond(s.now())
+	var whole bool
+	look := func() { whole = s.look() }
+	s.samples.second = s.now().Unix()
+	next := s.boundary(s.now())
 	for {
 		s.beat()
 		due, err := s.alarm.Wait(next)
@@ -186,24 +192,31 @@ func (s *Sampler) Run(ctx context.Context) error {
 		case !due:
 			s.cpu.Measure(adopt)
 		default:
-			s.cpu.Measure(second)
-			s.deliver()
+			s.cpu.Measure(look)
+			if whole {
+				s.deliver()
+			}
 			next = s.following(s.now())
 		}
 	}
 }
 
-// following is when the next tick is: at once when a second began during the last
-// one and can still be sampled in time.
+// following is when the next look is: at once when a second, or a sample's interval,
+// began during the last one and can still be sampled in time.
 func (s *Sampler) following(now time.Time) time.Time {
-	if s.due(now) {
+	if s.samples.ring == nil && s.due(now) || s.sampleDue(now) {
 		return now
 	}
-	return nextSecond(now)
+	return s.boundary(now)
 }
 
-func nextSecond(now time.Time) time.Time {
-	return now.Add(time.Second - time.Duration(now.Nanosecond()))
+// boundary is the start of the next second, or of a sample's next interval.
+func (s *Sampler) boundary(now time.Time) time.Time {
+	step := time.Second
+	if s.samples.ring != nil {
+		step = s.samples.ring.interval()
+	}
+	return now.Add(step - time.Duration(now.Nanosecond())%step)
 }
 
 // due says whether the second that now is in can and should be sampled. The
@@ -285,6 +298,7 @@ func (s *Sampler) tick(now time.Time) {
 		return
 	}
 	words, unread, reason := s.sample()
+	s.keepSample(now, s.lastAt, words)
 	copy(words[s.layout.words():], s.extras.read(&s.meters, slot))
 	var added bool
 	s.spare, added = s.ring.appendSlot(slot, s.lastAt, s.layout, words)

@@ -92,6 +92,7 @@ var allRows = []row{
 	{"allocations", allocationsRow},
 	{"quiet", quietRow},
 	{"few-active", fewActiveRow},
+	{"samples", samplesRow},
 	{"compression", compressionRow},
 	{"one-cgroup", oneCgroupRow},
 }
