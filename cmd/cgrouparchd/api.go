@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 
 	"github.com/cgrouparch/cgrouparch/internal/wsapi"
 )
@@ -18,5 +19,14 @@ func (d *daemon) commands() map[string]wsapi.Command {
 		"get_processes": inTurn(looking, "processes", d.getProcesses),
 		"get_status":    wsapi.JSON(func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }),
 		"show_account":  d.slots.showAccount,
+		"show_samples":  d.showSamples,
 	}
+}
+
+// showSamples is "show_samples".
+func (d *daemon) showSamples(ctx context.Context, args json.RawMessage, w io.Writer) error {
+	if d.samples == nil {
+		return &wsapi.Error{Code: wsapi.CodeBadRequest, Message: "there are no samples between the slots: sample_interval is 1s"}
+	}
+	return accountError(d.samples.ShowAccount(ctx, args, w))
 }

@@ -84,6 +84,7 @@ type daemon struct {
 	sampler    *account.Sampler
 	writer     *account.Writer // nil without Redis
 	service    *account.Service
+	samples    *account.Service // nil: there are only slots
 	slots      *slotFeed
 	events     *events
 	listener   net.Listener
@@ -178,19 +179,24 @@ func (d *daemon) accounting() (err error) {
 			return err
 		}
 	}
-	done := func() {}
+	var deliver func()
 	if d.writer != nil {
-		done = d.writer.Wake
+		deliver = d.writer.Deliver
 	}
 	if d.alarm, err = clock.NewAlarm(); err != nil {
 		return err
 	}
-	d.sampler = account.NewSampler(account.SamplerOptions{
-		Ring: d.ring, Log: d.log.Named("sampler"), MaxOpen: raiseFileLimit(d.config.CommunicateClients), SlotDone: done, Beat: d.sampling.beat,
-		Counters: openCounters(d.config.BPFIterator), Alarm: d.alarm, CPU: &d.costs.sampler,
-	})
-	d.service = account.NewService(account.ServiceOptions{Ring: d.ring, Writer: d.writer, MaxInFlight: streamedBytes})
+	d.service = account.NewService(account.ServiceOptions{Ring: d.ring, Writer: d.writer, MaxInFlight: streamedBytes - samplesBytes})
 	d.slots = newSlotFeed(d.service)
+	var samples *account.Ring
+	if d.config.SampleInterval < time.Second {
+		samples = account.NewSamples(d.config.SampleInterval)
+		d.samples = account.NewService(account.ServiceOptions{Ring: samples, MaxInFlight: samplesBytes})
+	}
+	d.sampler = account.NewSampler(account.SamplerOptions{
+		Ring: d.ring, Samples: samples, Log: d.log.Named("sampler"), MaxOpen: raiseFileLimit(d.config.CommunicateClients), SlotDone: d.slots.take,
+		Deliver: deliver, Beat: d.sampling.beat, Counters: openCounters(d.config.BPFIterator), Alarm: d.alarm, CPU: &d.costs.sampler,
+	})
 	return nil
 }
 
@@ -211,6 +217,9 @@ func openCounters(wanted bool) account.OpenCounters {
 // streamedBytes bounds the answers too large to be shared; with wsapi's bound on
 // those that are, at most 64 MiB are in flight for all clients.
 const streamedBytes = 32 << 20
+
+// samplesBytes is the part of them for show_samples.
+const samplesBytes = 8 << 20
 
 // raiseFileLimit raises RLIMIT_NOFILE as far as it goes and says how many usage
 // files may be kept open, with some descriptors left for everything else.
@@ -240,7 +249,6 @@ func (d *daemon) tasks() []task {
 		{"pid file command", d.askPidFiles},
 		{"pid file watch", func(ctx context.Context) error { return d.pidWatch.Run(ctx, d.reconciler.Placed) }},
 		{"sampler", d.sampler.Run},
-		{"slots to clients", d.slots.run},
 		{"api", d.serve},
 		{"service manager", d.notifier.run},
 		{"memory", d.giveBack},

@@ -1,3 +1,8 @@
+// A limit of the CPU is heeded as it is at the start. Else the runtime reads it anew in
+// every second, and that from a cgroup file.
+//
+//go:debug updatemaxprocs=0
+
 // Command cgrouparchd makes this host follow one cgroup configuration.
 package main
 

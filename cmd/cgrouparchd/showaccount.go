@@ -21,6 +21,7 @@ import (
 // accountQuery is one call of show-account.
 type accountQuery struct {
 	address string
+	command string
 	args    map[string]any
 	table   bool
 	stdout  io.Writer
@@ -31,7 +32,7 @@ type accountQuery struct {
 func (a *app) showAccountCommand() *cobra.Command {
 	var address, subsystem, cgroup, since string
 	var start, end, slots int64
-	var rate, follow, utc bool
+	var rate, follow, utc, samples bool
 	cmd := &cobra.Command{
 		Use:   "show-account",
 		Short: "Ask a running daemon for usage, second by second",
@@ -45,9 +46,12 @@ prints JSON there too.`,
   cgrouparchd show-account --follow --rate --subsystem cpu | jq .`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			q := &accountQuery{address: address, args: map[string]any{}, stdout: a.stdout, table: terminal(a.stdout) && !a.json, zone: time.Local}
+			q := &accountQuery{address: address, command: "show_account", args: map[string]any{}, stdout: a.stdout, table: terminal(a.stdout) && !a.json, zone: time.Local}
 			if utc {
 				q.zone = time.UTC
+			}
+			if samples {
+				q.command, q.table = "show_samples", false
 			}
 			given := cmd.Flags().Changed
 			for name, arg := range map[string]struct {
@@ -95,8 +99,10 @@ prints JSON there too.`,
 	f.StringVar(&cgroup, "cgroup", "", "show this cgroup (path or name) only")
 	f.BoolVar(&rate, "rate", false, "rates per second in place of counters")
 	f.BoolVar(&follow, "follow", false, "go on with each new slot")
+	f.BoolVar(&samples, "samples", false, "what was read between the slots too, as JSON (see sample_interval)")
 	f.BoolVar(&utc, "utc", false, "show and read times in UTC")
 	cmd.MarkFlagsMutuallyExclusive("since", "start-slot")
+	cmd.MarkFlagsMutuallyExclusive("samples", "follow")
 	return cmd
 }
 
@@ -201,7 +207,7 @@ func (q *accountQuery) printNew(ctx context.Context) (last int64, err error) {
 func (q *accountQuery) ask(ctx context.Context, w io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	err := wsapi.Ask(ctx, q.address, "show_account", q.args, w)
+	err := wsapi.Ask(ctx, q.address, q.command, q.args, w)
 	var refused *wsapi.Error
 	if errors.As(err, &refused) {
 		return failed(fmt.Errorf("the daemon at %s answers: %w", q.address, err))

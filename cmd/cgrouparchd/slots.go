@@ -21,6 +21,7 @@ const recentSlots = 16
 // counts the slots by itself: their own numbers may fall with the clock.
 type slotFeed struct {
 	service *account.Service
+	sampled *account.Subscription // for the sampler's goroutine
 	started time.Time
 
 	mu      sync.Mutex
@@ -32,25 +33,16 @@ type slotFeed struct {
 
 func newSlotFeed(service *account.Service) *slotFeed {
 	return &slotFeed{
-		service: service, started: time.Now(), waiting: make(chan struct{}),
+		service: service, sampled: service.Subscribe(recentSlots), started: time.Now(), waiting: make(chan struct{}),
 		buffers: sync.Pool{New: func() any { return new([]byte) }},
 	}
 }
 
-// run is the one subscription that the sampler serves, however many clients
-// there are.
-func (f *slotFeed) run(ctx context.Context) error {
-	s := f.service.Subscribe(recentSlots)
-	defer s.Close()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-s.Wake():
-		}
-		for slot, ok := s.Next(); ok; slot, ok = s.Next() {
-			f.add(slot)
-		}
+// take is called by the sampler for each slot, so that clients are woken only where
+// there are some. It is the one subscription, however many they are.
+func (f *slotFeed) take() {
+	for slot, ok := f.sampled.Next(); ok; slot, ok = f.sampled.Next() {
+		f.add(slot)
 	}
 }
 

@@ -30,13 +30,52 @@ func (w *Writer) lease() error {
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return err
 	}
+	w.claim = false
 	w.leaseAt = time.Now()
-	if err == nil && holder != w.id {
-		w.setOther(holder[:min(len(holder), maxID)])
+	if w.isOther(holder, err) {
 		return nil
 	}
-	w.setOther("")
 	return w.writes.Set(ctx, w.leaseKey(), w.id, leaseTime).Err()
+}
+
+// leaseDue says whether the lease is to be looked at.
+func (w *Writer) leaseDue() bool { return w.claim || time.Since(w.leaseAt) >= leaseRenew }
+
+// leaseAlong adds what is due to the commands of a pipeline: first the question
+// whose the lease is, and with the next slots its renewal, so that neither is a
+// round trip by itself. done, called when the rest went well, takes note of what the
+// server said.
+func (w *Writer) leaseAlong(ctx context.Context, p redis.Pipeliner) (done func()) {
+	if w.claim {
+		set := p.Set(ctx, w.leaseKey(), w.id, leaseTime)
+		return func() {
+			w.claim, w.leaseAt = false, time.Now()
+			w.reportLease(set.Err())
+		}
+	}
+	get := p.Get(ctx, w.leaseKey())
+	return func() {
+		holder, err := get.Result()
+		switch {
+		case err != nil && !errors.Is(err, redis.Nil):
+			w.reportLease(err)
+		case err == nil && holder == "": // it was not asked
+		case w.isOther(holder, err):
+			w.leaseAt = time.Now()
+		default:
+			w.claim = true
+		}
+	}
+}
+
+// isOther takes note of whose the lease is, by the answer to GET.
+func (w *Writer) isOther(holder string, err error) bool {
+	if err == nil && holder != w.id {
+		w.setOther(holder[:min(len(holder), maxID)])
+		return true
+	}
+	w.setOther("")
+	return false
 }
 
 // reportLease keeps why the server refused the lease, if it did: slots may be

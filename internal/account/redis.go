@@ -102,10 +102,11 @@ func (o *RedisOptions) client() (redis.UniversalClient, error) {
 	// CLIENT MAINT_NOTIFICATIONS, CLIENT SETINFO and HELLO 3 fail on older servers
 	// and for restricted users: not asked for.
 	quiet := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	dial := dialPrompt(tlsConfig)
 	switch o.Mode {
 	case RedisSingle:
 		return redis.NewClient(&redis.Options{
-			Network: o.Network, Addr: o.Addrs[0], TLSConfig: tlsConfig,
+			Network: o.Network, Addr: o.Addrs[0], Dialer: dial,
 			Username: o.Username, Password: o.Password, DB: o.DB,
 			Protocol: 2, DisableIdentity: true, MaintNotificationsConfig: quiet,
 			ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1,
@@ -114,7 +115,7 @@ func (o *RedisOptions) client() (redis.UniversalClient, error) {
 		}), nil
 	case RedisSentinel:
 		return redis.NewFailoverClient(&redis.FailoverOptions{
-			MasterName: o.Master, SentinelAddrs: o.Addrs, TLSConfig: tlsConfig,
+			MasterName: o.Master, SentinelAddrs: o.Addrs, Dialer: dial,
 			SentinelUsername: o.SentinelUsername, SentinelPassword: o.SentinelPassword,
 			Username: o.Username, Password: o.Password, DB: o.DB,
 			Protocol: 2, DisableIdentity: true,
@@ -125,7 +126,7 @@ func (o *RedisOptions) client() (redis.UniversalClient, error) {
 	case RedisCluster:
 		// MaxRedirects: slots move between the nodes of a cluster while it serves.
 		return redis.NewClusterClient(&redis.ClusterOptions{
-			Addrs: o.Addrs, TLSConfig: tlsConfig,
+			Addrs: o.Addrs, Dialer: dial,
 			Username: o.Username, Password: o.Password,
 			Protocol: 2, DisableIdentity: true, MaintNotificationsConfig: quiet,
 			ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1, MaxRedirects: 3,

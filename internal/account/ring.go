@@ -17,6 +17,7 @@ import (
 type Ring struct {
 	keep  time.Duration
 	epoch time.Time // of entry.at
+	per   int64     // slots in a second
 
 	mu      sync.RWMutex
 	log     byteLog
@@ -70,12 +71,17 @@ const (
 // than 256 MiB the oldest slots leave memory early; Redis still has them.
 func NewRing(seconds int) *Ring {
 	seconds = max(seconds, 1)
-	backing := make([]slotRef, 2*seconds)
+	return newRing(seconds, time.Duration(seconds)*time.Second)
+}
+
+func newRing(entries int, keep time.Duration) *Ring {
+	backing := make([]slotRef, 2*entries)
 	return &Ring{
-		keep:    time.Duration(seconds) * time.Second,
+		keep:    keep,
 		epoch:   time.Now(),
+		per:     1,
 		most:    maxHistoryBytes,
-		entries: make([]entry, seconds),
+		entries: make([]entry, entries),
 		order:   backing[:0],
 		backing: backing,
 	}

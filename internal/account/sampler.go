@@ -16,6 +16,8 @@ import (
 type SamplerOptions struct {
 	// Ring takes the slots. Required.
 	Ring *Ring
+	// Samples, if set, takes what is read between the slots, see [NewSamples].
+	Samples *Ring
 	// Log; nil: nothing is logged.
 	Log *zap.Logger
 	// MaxOpen is how many usage files are kept open; the rest are opened for each
@@ -24,6 +26,10 @@ type SamplerOptions struct {
 	// SlotDone, if set, is called after each new slot, on the sampler's goroutine.
 	// It must not block.
 	SlotDone func()
+	// Deliver, if set, is called about once a second on the sampler's goroutine, after
+	// the slot if there is one. It may take most of a second, but not always: a
+	// second that begins meanwhile is sampled late.
+	Deliver func()
 	// Beat, if set, is called about once a second on the sampler's goroutine,
 	// whether there is a slot or not: a sign of life. It must not block.
 	Beat func()
@@ -60,6 +66,7 @@ type Sampler struct {
 	ring     *Ring
 	log      *zap.Logger
 	slotDone func()
+	deliver  func()
 	beat     func()
 	now      func() time.Time
 
@@ -78,6 +85,7 @@ type Sampler struct {
 	oom       oomWatch
 	last      int64     // the last second that was dealt with
 	lastAt    time.Time // when, by the monotonic clock; zero: never
+	samples   samples
 
 	mu       sync.Mutex
 	status   SamplerStatus
@@ -103,6 +111,10 @@ type SamplerStatus struct {
 	// was begun, and DurationMicroseconds how long it took.
 	LateMicroseconds     int64 `json:"late_us"`
 	DurationMicroseconds int64 `json:"duration_us"`
+	// Samples counts those between the slots, and the ones with them, since the
+	// start, and MissedSamples the intervals since the first that have none.
+	Samples       uint64 `json:"samples,omitempty"`
+	MissedSamples uint64 `json:"missed_samples,omitempty"`
 }
 
 const (
@@ -115,9 +127,9 @@ const (
 // NewSampler makes a sampler; Run starts it.
 func NewSampler(o SamplerOptions) *Sampler {
 	s := &Sampler{
-		ring: o.Ring, log: o.Log, slotDone: o.SlotDone, beat: o.Beat, now: o.Now,
+		ring: o.Ring, log: o.Log, slotDone: o.SlotDone, deliver: o.Deliver, beat: o.Beat, now: o.Now,
 		alarm: o.Alarm, cpu: o.CPU,
-		meters: meters{kernel: realKernel{}, limit: o.MaxOpen, openCounters: o.Counters},
+		meters: meters{kernel: realKernel{}, limit: o.MaxOpen, openCounters: o.Counters}, samples: samples{ring: o.Samples},
 	}
 	if s.log == nil {
 		s.log = zap.NewNop()
@@ -130,6 +142,9 @@ func NewSampler(o SamplerOptions) *Sampler {
 	}
 	if s.slotDone == nil {
 		s.slotDone = func() {}
+	}
+	if s.deliver == nil {
+		s.deliver = func() {}
 	}
 	if s.beat == nil {
 		s.beat = func() {}
@@ -168,11 +183,10 @@ func (s *Sampler) Run(ctx context.Context) error {
 	defer s.close()
 	defer context.AfterFunc(ctx, s.alarm.Wake)()
 	adopt := func() { s.adopt(s.mail.Swap(nil)) }
-	second := func() {
-		s.tick(s.now())
-		s.lookForKills(false)
-	}
-	next := nextSecond(s.now())
+	var whole bool
+	look := func() { whole = s.look() }
+	s.samples.second = s.now().Unix()
+	next := s.boundary(s.now())
 	for {
 		s.beat()
 		due, err := s.alarm.Wait(next)
@@ -184,23 +198,31 @@ func (s *Sampler) Run(ctx context.Context) error {
 		case !due:
 			s.cpu.Measure(adopt)
 		default:
-			s.cpu.Measure(second)
+			s.cpu.Measure(look)
+			if whole {
+				s.deliver()
+			}
 			next = s.following(s.now())
 		}
 	}
 }
 
-// following is when the next tick is: at once when a second began during the last
-// one and can still be sampled in time.
+// following is when the next look is: at once when a second, or a sample's interval,
+// began during the last one and can still be sampled in time.
 func (s *Sampler) following(now time.Time) time.Time {
-	if s.due(now) {
+	if s.samples.ring == nil && s.due(now) || s.sampleDue(now) {
 		return now
 	}
-	return nextSecond(now)
+	return s.boundary(now)
 }
 
-func nextSecond(now time.Time) time.Time {
-	return now.Add(time.Second - time.Duration(now.Nanosecond()))
+// boundary is the start of the next second, or of a sample's next interval.
+func (s *Sampler) boundary(now time.Time) time.Time {
+	step := time.Second
+	if s.samples.ring != nil {
+		step = s.samples.ring.interval()
+	}
+	return now.Add(step - time.Duration(now.Nanosecond())%step)
 }
 
 // due says whether the second that now is in can and should be sampled. The
@@ -295,6 +317,7 @@ func (s *Sampler) tick(now time.Time) {
 	}
 	words, unread, reason := s.sample()
 	s.sayRefused()
+	s.keepSample(now, s.lastAt, words)
 	copy(words[s.layout.words():], s.extras.read(&s.meters, slot))
 	var added bool
 	s.spare, added = s.ring.appendSlot(slot, s.lastAt, s.layout, words)

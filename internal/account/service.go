@@ -17,7 +17,7 @@ var ErrBusy = errors.New("too many answers in flight")
 
 // ServiceOptions configure a [Service].
 type ServiceOptions struct {
-	// Ring is the history in memory. Required.
+	// Ring is the history in memory, of slots or of samples. Required.
 	Ring *Ring
 	// Writer is asked for slots from before the start; nil: there is no Redis.
 	Writer *Writer
@@ -81,8 +81,8 @@ func (s *Service) ShowAccount(ctx context.Context, args json.RawMessage, w io.Wr
 // range ends with the newest slot if that is at most a second old, else now.
 func (s *Service) Query(args json.RawMessage) (Query, error) {
 	end := s.now().Unix()
-	if newest, ok := s.ring.Newest(); ok && newest <= end && end-newest <= 1 {
-		end = newest
+	if newest, ok := s.ring.Newest(); ok && newest/s.ring.per <= end && end-newest/s.ring.per <= 1 {
+		end = newest / s.ring.per
 	}
 	return ParseArgs(args, end)
 }
@@ -91,7 +91,7 @@ func (s *Service) Query(args json.RawMessage) (Query, error) {
 // one slot. Slots that do not exist are left out. Its cost depends on the slots
 // that exist. [ErrBusy] comes before anything was written.
 func (s *Service) WriteSlots(ctx context.Context, q Query, w io.Writer) error {
-	slots, layouts := s.ring.slots(q.Start, q.End)
+	slots, layouts := s.ring.slots(s.ring.within(q.Start, q.End))
 	largest := 0
 	for _, l := range layouts {
 		largest = max(largest, l.view(q.Filter).max)
@@ -104,7 +104,7 @@ func (s *Service) WriteSlots(ctx context.Context, q Query, w io.Writer) error {
 
 	sc := s.scratch.Get().(*scratch)
 	defer s.scratch.Put(sc)
-	out := &answer{w: w, buf: append(sc.buf[:0], '{')}
+	out := &answer{w: w, per: s.ring.per, buf: append(sc.buf[:0], '{')}
 	defer func() { sc.buf = out.buf }()
 
 	if err := s.writeOld(ctx, q, out, grant); err != nil {
@@ -156,7 +156,7 @@ func (s *Service) AppendSlot(dst []byte, slot Slot, v View) (message []byte, ok 
 	if !ok {
 		return dst, false
 	}
-	out := answer{buf: append(dst, '{')}
+	out := answer{per: s.ring.per, buf: append(dst, '{')}
 	out.key(slot.Number)
 	out.buf = sc.slot.layout.view(v.Filter).append(out.buf, words, sc.slot.extra())
 	return append(out.buf, '}'), true
@@ -218,6 +218,7 @@ func (s *Service) writeOld(ctx context.Context, q Query, out *answer, grant *gra
 // answer is the object being written.
 type answer struct {
 	w       io.Writer
+	per     int64 // slots in a second
 	buf     []byte
 	members bool
 	written bool
@@ -229,7 +230,11 @@ func (a *answer) key(slot int64) {
 	}
 	a.members = true
 	a.buf = append(a.buf, '"')
-	a.buf = strconv.AppendInt(a.buf, slot, 10)
+	a.buf = strconv.AppendInt(a.buf, slot/a.per, 10)
+	if a.per > 1 {
+		thousandths := slot % a.per * 1000 / a.per
+		a.buf = append(a.buf, '.', byte('0'+thousandths/100), byte('0'+thousandths/10%10), byte('0'+thousandths%10))
+	}
 	a.buf = append(a.buf, `":`...)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -35,7 +36,13 @@ type Writer struct {
 	queries redis.UniversalClient // apart, so that queries cannot hold up writes
 	wake    chan struct{}
 
-	// The rest up to mu belongs to Run's goroutine.
+	attended atomic.Bool // Deliver is called each second
+
+	// turn guards the rest up to mu.
+	turn    sync.Mutex
+	well    bool   // the last round had its answers
+	ended   bool   // Run has
+	claim   bool   // the lease was ours, or nobody's, a moment ago, and is to be renewed
 	cursor  uint64 // sequence number of the oldest unwritten slot
 	batch   int    // slots in the next pipeline
 	down    bool   // the last command got no answer
@@ -113,7 +120,7 @@ func NewWriter(o RedisOptions, ring *Ring) (*Writer, error) {
 	return w, nil
 }
 
-// Wake says that there is a new slot. It never blocks.
+// Wake says that there is a new slot, or that Run should look. It never blocks.
 func (w *Writer) Wake() {
 	select {
 	case w.wake <- struct{}{}:
@@ -135,20 +142,34 @@ func (w *Writer) Run(ctx context.Context) error {
 	timer := time.NewTimer(idle)
 	defer timer.Stop()
 	for {
-		w.round(ctx)
+		down := w.turnOf(ctx)
 		wake, rest := w.wake, idle
-		if w.down {
+		if down {
 			wake, rest = nil, retry // a new slot is no reason to try again sooner
 		}
 		timer.Reset(rest)
+		if !down && w.attended.Load() {
+			timer.Stop() // Deliver looks each second
+		}
 		select {
 		case <-ctx.Done():
+			w.turn.Lock()
+			defer w.turn.Unlock()
 			w.finish()
+			w.ended = true
 			return nil
 		case <-wake:
 		case <-timer.C:
 		}
 	}
+}
+
+// turnOf is one round; down says that the server did not answer.
+func (w *Writer) turnOf(ctx context.Context) (down bool) {
+	w.turn.Lock()
+	defer w.turn.Unlock()
+	w.round(ctx)
+	return w.down
 }
 
 // round looks after the lease and writes everything that waits. A command that
@@ -161,7 +182,7 @@ func (w *Writer) Run(ctx context.Context) error {
 // question after all of those, so what is written next is what stays.
 func (w *Writer) round(ctx context.Context) {
 	leased := false
-	if w.down || time.Since(w.leaseAt) >= leaseRenew {
+	if w.down || w.leaseAt.IsZero() {
 		err := w.lease()
 		if err != nil && unanswered(err) {
 			w.report(err)
@@ -172,7 +193,7 @@ func (w *Writer) round(ctx context.Context) {
 	}
 	for ctx.Err() == nil {
 		n, err := w.writeBatch()
-		if n > 0 || leased {
+		if n > 0 || leased || err != nil {
 			w.report(err)
 		}
 		if n == 0 || err != nil {
@@ -249,21 +270,26 @@ func (w *Writer) collect() []slotSet {
 	return sets
 }
 
-// writeBatch writes the oldest waiting slots and returns how many it tried.
+// writeBatch writes the oldest waiting slots and returns how many it tried. What is
+// due of the lease goes with them.
 func (w *Writer) writeBatch() (int, error) {
 	w.encoderCPU.Measure(w.encode)
 	sets := w.sets
-	if len(sets) == 0 {
+	due := w.leaseDue()
+	if len(sets) == 0 && !due {
 		return 0, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
-	defer cancel()
+	ctx := endsBy{context.Background(), time.Now().Add(opTimeout)}
 	replies := make([]*redis.StatusCmd, len(sets))
-	var err error
+	var lease func()
+	var sent error // the first one, while each command may have its own
 	w.cpu.Sample(func() {
-		_, err = w.writes.Pipelined(ctx, func(p redis.Pipeliner) error {
+		_, sent = w.writes.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, s := range sets {
 				replies[i] = p.Set(ctx, w.key(s.slot), w.buf[s.from:s.to], s.ttl)
+			}
+			if due {
+				lease = w.leaseAlong(ctx, p)
 			}
 			return nil
 		})
@@ -277,8 +303,19 @@ func (w *Writer) writeBatch() (int, error) {
 	if done > 0 {
 		w.cursor = sets[done-1].seq + 1
 	}
-	if err == nil && done < len(sets) {
+	var err error
+	switch {
+	case sent != nil && unanswered(sent):
+		err = sent
+	case done < len(sets) && replies[done].Err() != nil:
+		err = replies[done].Err()
+	case done < len(sets) && sent != nil && !errors.Is(sent, redis.Nil):
+		err = sent // of the connection, such as a wrong password
+	case done < len(sets):
 		err = fmt.Errorf("set %s: %q", w.key(sets[done].slot), replies[done].Val())
+	}
+	if due && err == nil {
+		lease()
 	}
 	// A slow link takes one slot where it would not take many in time.
 	w.batch = min(maxBatch, 2*w.batch)
@@ -295,7 +332,7 @@ func (w *Writer) key(slot int64) string { return w.account + strconv.FormatInt(s
 
 // report keeps the outcome of a command, and logs when it changes.
 func (w *Writer) report(err error) {
-	w.down = err != nil && unanswered(err)
+	w.down, w.well = err != nil && unanswered(err), err == nil
 	backlog := w.ring.behind(w.cursor)
 	w.mu.Lock()
 	defer w.mu.Unlock()

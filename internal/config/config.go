@@ -76,6 +76,8 @@ type Config struct {
 	Redis Redis
 	// HistoryTime is how long a slot is kept, in Redis and in memory.
 	HistoryTime time.Duration
+	// SampleInterval is the time between two samples; a second: there are only slots.
+	SampleInterval time.Duration
 
 	// MetricsCgroups is how many cgroups of a subsystem /metrics shows at most.
 	MetricsCgroups int

@@ -182,6 +182,10 @@ var Keys = []Key{
 		Example: `"cgroup_arch/{host}"`},
 	{Name: "redis_expire_time", Kind: KindSeconds, Default: "300", Flag: true, set: setRedisExpireTime,
 		Help: "how long history is kept, in Redis and in memory, 1 to 86400"},
+	{Name: "sample_interval", Kind: KindChoice, Choices: []string{"1s", "500ms", "250ms", "200ms", "100ms"}, Default: "1s", Flag: true, set: setSampleInterval,
+		Help: "time between two samples; below 1s they show peaks inside a second",
+		Detail: "They are in memory only, for a minute: show_samples and show-account --samples show them. Slots stay seconds, here and in Redis. " +
+			"The sampler's CPU time grows as much as the interval shrinks."},
 	{Name: "metrics_cgroups", Kind: KindInt, Default: "1000", Flag: true, set: setMetricsCgroups,
 		Help:   "how many cgroups of a subsystem /metrics shows at most, 0 to 100000",
 		Detail: "Those nearest to the root come first: their counters include the others'. cgrouparchd_cgroups_shown tells whether all are shown."},

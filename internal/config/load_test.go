@@ -29,6 +29,7 @@ func defaults() *Config {
 		CommunicateClients:   4096,
 		Redis:                Redis{Prefix: "cgroup_arch"},
 		HistoryTime:          300 * time.Second,
+		SampleInterval:       time.Second,
 		MetricsCgroups:       1000,
 		ConfHistory:          20,
 		BlkioArmDisks:        true,

@@ -111,6 +111,17 @@ func setRedisExpireTime(d *draft, in input) (err error) {
 	return err
 }
 
+func setSampleInterval(d *draft, in input) error {
+	text, err := asString(in.value)
+	if err == nil {
+		err = oneOf(in.key, text)
+	}
+	if err == nil {
+		d.SampleInterval, err = time.ParseDuration(text)
+	}
+	return err
+}
+
 func seconds(v any, most int64) (time.Duration, error) {
 	n, err := asInt(v, 1, most)
 	return time.Duration(n) * time.Second, err

@@ -101,7 +101,7 @@ func TestEdges(t *testing.T) {
 		"github.com/go-zookeeper/zk":   {"internal/zkconf", "internal/testserver"},
 		"github.com/redis/go-redis/v9": {"internal/account", "internal/testserver"},
 		"github.com/gorilla/websocket": {"internal/wsapi"},
-		"golang.org/x/sys/unix":        {"internal/bpfiter", "internal/cgfs", "internal/clock", "internal/pidfiles"},
+		"golang.org/x/sys/unix":        {"internal/account", "internal/bpfiter", "internal/cgfs", "internal/clock", "internal/pidfiles"},
 		"github.com/spf13/cobra":       {"cmd/cgrouparchd"},
 		"github.com/BurntSushi/toml":   {"internal/config"},
 		"github.com/fsnotify/fsnotify": {"internal/zkconf", "internal/pidfiles"},

@@ -126,6 +126,9 @@ type status struct {
 		Counted  int    `json:"counted"`
 		Late     int64  `json:"late_us"`
 		Duration int64  `json:"duration_us"`
+		Samples  uint64 `json:"samples"`
+
+		MissedSamples uint64 `json:"missed_samples"`
 	} `json:"sampler"`
 	Redis *struct {
 		Written uint64 `json:"written"`

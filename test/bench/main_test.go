@@ -93,6 +93,7 @@ var allRows = []row{
 	{"quiet", quietRow},
 	{"few-active", fewActiveRow},
 	{"bpf-iterator", iteratorRows},
+	{"samples", samplesRow},
 	{"compression", compressionRow},
 	{"one-cgroup", oneCgroupRow},
 }

@@ -179,3 +179,30 @@ func allocationsRow(b *bench) {
 		b.report(result{measure: measure, goal: 0, note: "internal/account " + strings.Join(names, ", ")})
 	}
 }
+
+// samplesRow: a daemon that reads ten times a second. What is missed is counted over the whole time of the row beside hogs, but
+// without those.
+func samplesRow(b *bench) {
+	paths := flat(b.small)
+	d := b.daemon(document(paths, someShare, "cpu"), map[string]any{"sample_interval": "100ms"})
+	d.sampled(b.warm)
+	first := d.status().Sampler
+	var ours []time.Duration
+	begin, before := time.Now(), b.cpuTime(d.pid())
+	for range int(b.hog / time.Second) {
+		waitUntil(450 * time.Millisecond)
+		now := b.cpuTime(d.pid())
+		ours = append(ours, now-before)
+		before = now
+	}
+	last := d.status().Sampler
+	took := time.Since(begin).Round(time.Second)
+	b.report(result{
+		measure: fmt.Sprintf("stretch: samples each 100 ms, %d flat, cpu: CPU time in a second", len(paths)), unit: "ms",
+		ours: float64(median(ours)) / 1e6, goal: 50, note: "5 % of a core is 50 ms; the whole daemon, without Redis",
+	})
+	b.report(result{
+		measure: fmt.Sprintf("stretch: samples missed in %v", took), ours: float64(last.MissedSamples - first.MissedSamples), goal: 0,
+		note: fmt.Sprintf("%d samples", last.Samples-first.Samples),
+	})
+}

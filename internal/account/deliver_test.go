@@ -1,0 +1,148 @@
+package account
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/testserver"
+)
+
+// delivery is a writer that has written one slot, and the ring for the next ones.
+type delivery struct {
+	server *testserver.RedisServer
+	ring   *Ring
+	writer *Writer
+	slot   int64
+}
+
+func newDelivery(t *testing.T) *delivery {
+	t.Helper()
+	d := &delivery{server: testserver.Redis(t), ring: NewRing(300)}
+	d.add()
+	d.writer, _ = runWriter(t, optionsFor(d.server), d.ring)
+	eventually(t, "the first slot", written(d.writer, 1))
+	return d
+}
+
+func (d *delivery) add() {
+	d.slot++
+	d.ring.appendSlot(d.slot, time.Now(), numberLayout, number(uint64(d.slot)))
+}
+
+// settled delivers until the slot is there at once: Run may be at it when the first
+// Deliver comes.
+func (d *delivery) settled(t *testing.T) {
+	t.Helper()
+	eventually(t, "Deliver by itself", func() bool {
+		d.add()
+		d.writer.Deliver()
+		return d.there()
+	})
+}
+
+func (d *delivery) there() bool {
+	return d.server.Do("GET", "test/account/"+strconv.FormatInt(d.slot, 10)) != nil
+}
+
+func TestDeliver(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	d.settled(t)
+	for range 5 {
+		before := d.writer.Status().Written
+		d.add()
+		d.writer.Deliver()
+		if s := d.writer.Status(); s.Written != before+1 || s.Backlog != 0 || !d.there() {
+			t.Fatalf("slot %d was not delivered: %+v", d.slot, s)
+		}
+	}
+}
+
+// TestDeliverFrozen: a server that hangs holds the caller up once, for less than a
+// second, and Run does the rest.
+func TestDeliverFrozen(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	d.settled(t)
+	d.server.Freeze()
+	var longest time.Duration
+	held := 0
+	for range 10 {
+		d.add()
+		begin := time.Now()
+		d.writer.Deliver()
+		took := time.Since(begin)
+		longest = max(longest, took)
+		if took > opTimeout/2 {
+			held++
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if held != 1 || longest > opTimeout+200*time.Millisecond {
+		t.Errorf("held up %d times, %v at most; want once, for %v at most", held, longest, opTimeout)
+	}
+	if s := d.writer.Status(); s.Connected {
+		t.Errorf("status of a frozen server: %+v", s)
+	}
+	d.server.Thaw()
+	eventually(t, "Run writes what waits", func() bool {
+		s := d.writer.Status()
+		return s.Connected && s.Backlog == 0 && s.Lost == 0
+	})
+	d.settled(t)
+}
+
+// TestDeliverLease: the lease is renewed, and lost, beside the slots.
+func TestDeliverLease(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	d.settled(t)
+	turns := func(n int) {
+		d.writer.turn.Lock()
+		d.writer.leaseAt = time.Now().Add(-leaseRenew)
+		d.writer.turn.Unlock()
+		for range n {
+			d.add()
+			d.writer.Deliver()
+			if !d.there() {
+				t.Fatalf("slot %d was not delivered", d.slot)
+			}
+		}
+	}
+	d.server.Do("DEL", "test/writer")
+	turns(2)
+	if got := d.server.Do("GET", "test/writer"); got != "me" {
+		t.Errorf("lease after two turns: %v, want me", got)
+	}
+	if left := d.server.Do("TTL", "test/writer").(int64); left < 8 || left > 10 {
+		t.Errorf("the lease has %d s left", left)
+	}
+	d.server.Do("SET", "test/writer", "you")
+	turns(2)
+	if s := d.writer.Status(); s.OtherWriter != "you" {
+		t.Errorf("status %+v, want the other writer", s)
+	}
+	if got := d.server.Do("GET", "test/writer"); got != "you" {
+		t.Errorf("the other's lease became %v", got)
+	}
+	d.server.Do("DEL", "test/writer")
+	turns(2)
+	if s := d.writer.Status(); s.OtherWriter != "" || s.LeaseError != "" {
+		t.Errorf("status %+v, want no other writer", s)
+	}
+}
+
+func TestDeliverAfterRun(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	r := historyOf(300, 1)
+	w, stop := runWriter(t, optionsFor(server), r)
+	eventually(t, "a slot", written(w, 1))
+	stop()
+	r.appendSlot(2, time.Now(), numberLayout, number(2))
+	w.Deliver()
+	if s := w.Status(); s.Written != 1 || !s.Connected {
+		t.Errorf("status %+v: something was sent after the end", s)
+	}
+}
