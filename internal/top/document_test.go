@@ -5,10 +5,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -361,4 +363,39 @@ func TestDraft(t *testing.T) {
 // conf is a daemon that answers the same to everything.
 func conf(text string) Client {
 	return func(context.Context, string, map[string]any) ([]byte, error) { return []byte(text), nil }
+}
+
+// FuzzAnswers: whatever a daemon answers, the screen holds, and nothing of it talks to the terminal.
+func FuzzAnswers(f *testing.F) {
+	for _, text := range []string{
+		historyText, effectText, statusText, slotText, `{"cgroup": "", "processes": [{"pid": 8, "name": "\u001b[2J\u202e\u0007"}], "more": 3}`,
+		`{"pid": 8, "places": [{"subsystem": "\u009b2J", "why": "\r\n"}]}`, `{"versions": [{"version": 7, "what": "\u001b]0;x\u0007"}]}`, `null`, `[]`,
+	} {
+		f.Add([]byte(text), uint8(80))
+	}
+	styles := strings.NewReplacer(bold, "", reverse, "", faint, "", red, "", green, "", warn, "", plain, "")
+	f.Fuzz(func(t *testing.T, data []byte, width uint8) {
+		for _, keys := range [][]string{{"1"}, {"1", "t"}, {"enter"}, {"5", "8", "enter"}, {"2"}, {"d"}, {"3"}, {"e", "x", "enter"}, {"4"}, {"f"}, {"6"}} {
+			m := New(Options{Address: "h", Now: noon})
+			m.Update(Size{int(width), 24})
+			asked := append(append(m.Start(), press(m, keys...)...), Request{Cmd: "get_history"}, m.readEdit())
+			for range 2 { // answers bring questions
+				var next []Request
+				for _, r := range asked {
+					next = append(next, m.Update(Answer{Request: r, Data: data})...)
+				}
+				asked = append(asked, next...)
+			}
+			for line := range strings.SplitSeq(m.View(), "\n") {
+				if w := ansi.StringWidth(line); w > int(width) {
+					t.Fatalf("%v: line of %d in %d: %q", keys, w, width, line)
+				}
+				for _, r := range styles.Replace(line) {
+					if !strconv.IsPrint(r) {
+						t.Fatalf("%v: %q in %q", keys, r, line)
+					}
+				}
+			}
+		}
+	})
 }
