@@ -369,7 +369,7 @@ func conf(text string) Client {
 func FuzzAnswers(f *testing.F) {
 	for _, text := range []string{
 		historyText, effectText, statusText, slotText, `{"cgroup": "", "processes": [{"pid": 8, "name": "\u001b[2J\u202e\u0007"}], "more": 3}`,
-		`{"pid": 8, "places": [{"subsystem": "\u009b2J", "why": "\r\n"}]}`, `{"versions": [{"version": 7, "what": "\u001b]0;x\u0007"}]}`, `null`, `[]`,
+		`{"pid": 8, "places": [{"subsystem": "\u009b2J", "why": "\r\n"}]}`, `{"valid": true, "changes": [{"kind": "~", "text": "\u001b[2J"}]}`, `{"versions": [{"version": 7, "what": "\u001b]0;x\u0007"}]}`, `null`, `[]`,
 	} {
 		f.Add([]byte(text), uint8(80))
 	}
