@@ -193,11 +193,12 @@ func stat(at int, rel string) (Info, unix.Errno) {
 // ErrExist means that somebody else made it first: it is not marked then.
 func (h *Hierarchy) Mkdir(dir string) error {
 	rel, err := relative(dir)
-	if err == nil {
-		err = unix.Mkdirat(h.fd, rel, 0o755)
-	}
 	if err != nil {
 		return &Error{Op: "mkdir", Path: h.Display(dir), Err: err}
+	}
+	var room spelling
+	if _, _, errno := unix.Syscall(unix.SYS_MKDIRAT, uintptr(h.fd), uintptr(unsafe.Pointer(room.spell(rel, ""))), 0o755); errno != 0 {
+		return &Error{Op: "mkdir", Path: h.Display(dir), Err: errno}
 	}
 	// An old kernel without extended attributes on cgroups still gets its cgroup.
 	if err := h.Mark(dir); !errors.Is(err, ErrNotSupported) {
@@ -309,11 +310,10 @@ func (h *Hierarchy) Put(dir, file, text, from string) (now string, err error) {
 			if err := write(fd, text); err != nil {
 				return "", &Error{Op: "write", Path: h.Display(dir, file), Text: text, Err: err}
 			}
-			data, err := readWhole(fd, true)
-			if err != nil {
+			if now, err = readBack(fd, text); err != nil {
 				return "", &Error{Op: "read", Path: h.Display(dir, file), Err: err}
 			}
-			return strings.TrimSuffix(string(data), "\n"), nil
+			return now, nil
 		}
 	}
 	if err := h.Write(dir, file, text); err != nil {
@@ -322,7 +322,26 @@ func (h *Hierarchy) Put(dir, file, text, from string) (now string, err error) {
 	return h.Read(dir, from)
 }
 
-func write(fd int, text string) error { return writeBytes(fd, []byte(text)) }
+// readBack is what a control file reads, without the final newline: text itself
+// where it reads that, as most do which have just been written.
+func readBack(fd int, text string) (string, error) {
+	var room [sameRoom]byte
+	n, err := Pread(fd, room[:])
+	if err == nil && n < len(room) {
+		now := bytes.TrimSuffix(room[:n], []byte("\n"))
+		if string(now) == text {
+			return text, nil
+		}
+		return string(now), nil
+	}
+	data, err := readWhole(fd, true)
+	return strings.TrimSuffix(string(data), "\n"), err
+}
+
+// write writes text, of which the kernel makes a copy of its own.
+func write(fd int, text string) error {
+	return writeBytes(fd, unsafe.Slice(unsafe.StringData(text), len(text)))
+}
 
 func writeBytes(fd int, text []byte) error {
 	for {

@@ -1,7 +1,6 @@
 package cgfs
 
 import (
-	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -16,7 +15,7 @@ func (h *Hierarchy) Restore(dir, file, text string, right func(now string) bool)
 	fail := func(op, text string, err error) (string, bool, error) {
 		return "", wrote, &Error{Op: op, Path: h.Display(dir, file), Text: text, Err: err}
 	}
-	fd, err := h.openat(path.Join(dir, file), unix.O_RDWR)
+	fd, err := h.openIn(dir, file, unix.O_RDWR)
 	if err != nil {
 		return fail("open", "", err)
 	}

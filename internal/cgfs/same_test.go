@@ -108,6 +108,9 @@ func TestKernelReaderSeesThroughRemoval(t *testing.T) {
 }
 
 func TestKernelReadingAgainAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
 	h, root := kernel(t, "cpu")
 	dir := root + "/a"
 	if err := h.Mkdir(dir); err != nil {

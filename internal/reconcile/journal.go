@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// journal is the file of the cgroups that are about to be made while the rest of
-// the record stays as it is: the record speaks of every setting, and to write it
-// whole takes longer than to make one cgroup again.
+// journal is the file of the cgroups that are about to be made: the record speaks of
+// every setting, and to write it whole takes longer than to make one cgroup again.
+// Where the journal cannot be written, they go to the record.
 //
 // One write puts a plan's cgroups into it before the first of them is made; it is
 // emptied once they are made and marked. A kill finds either none of them made, or

@@ -74,3 +74,33 @@ func FuzzJournal(f *testing.F) {
 		}
 	})
 }
+
+// What a new document makes is in the journal while it is made, so that the record, which is as it will be, is written once.
+func TestRecordIsWrittenOnce(t *testing.T) {
+	r := onKernel(t, nil)
+	file := filepath.Join(r.opt.StateDir, recordFile)
+	var during os.FileInfo
+	var making []string
+	r.opt.Beat = func() {
+		if during == nil {
+			var err error
+			if during, err = os.Stat(file); err != nil {
+				t.Fatal(err)
+			}
+			making = loadJournal(r.opt.StateDir)
+		}
+	}
+	s := r.pass(t.Context(), work{doc: document(t, many(3, "7")), full: true})
+	if s.Pass.Created < 3 || len(making) != s.Pass.Created {
+		t.Errorf("%d cgroups were made, and %d announced: %q", s.Pass.Created, len(making), making)
+	}
+	if after, err := os.Stat(file); err != nil || !os.SameFile(during, after) {
+		t.Errorf("the record was written again: %v", err)
+	}
+	if left := loadJournal(r.opt.StateDir); len(left) > 0 {
+		t.Errorf("the journal still has %q", left)
+	}
+	if kept, err := loadRecord(r.opt.StateDir, r.opt.Origin(), r.opt.Root); err != nil || len(kept.Settings) != 3 || len(kept.Making) > 0 {
+		t.Errorf("the record is %+v %v", kept, err)
+	}
+}

@@ -381,15 +381,19 @@ func (r *Reconciler) conclude() {
 	}
 }
 
-// announce saves what a plan is about to do, so that it is known after a kill. Where
-// the record stays as it is, only the cgroups that are about to be made are new.
+// announce saves what a plan is about to do, so that it is known after a kill. What is
+// about to be made goes to the journal, before the record, which often stays as it is.
 func (r *Reconciler) announce(plan Plan) {
 	makes := slices.ContainsFunc(plan, func(s Step) bool { return s.Op == OpMkdir })
 	switch {
 	case r.recorded(r.desired.Trees) && !makes:
 	case r.recorded(r.desired.Trees) && r.journal.write(plan) == nil:
 	default:
-		r.remember(r.record.before(r.desired.Trees, plan))
+		next := r.record.before(r.desired.Trees, plan)
+		if r.journal.write(plan) == nil {
+			next.Making = nil // so that the record is what it will be, and written once
+		}
+		r.remember(next)
 	}
 }
 

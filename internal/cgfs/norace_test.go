@@ -1,0 +1,5 @@
+//go:build !race
+
+package cgfs
+
+const raceEnabled = false
