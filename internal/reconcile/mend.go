@@ -30,11 +30,17 @@ func (r *Reconciler) mend(ctx context.Context, events []cgfs.Event) (rest []cgfs
 		return events
 	}
 	began := time.Now()
-	m := mender{r: r, ctx: ctx, now: began, gone: map[cgfs.Event]bool{}}
+	m := mender{r: r, ctx: ctx, now: began}
 	for _, e := range events {
 		if e.Gone {
+			if m.gone == nil {
+				m.gone = map[cgfs.Event]bool{}
+			}
 			m.gone[e] = true
 		}
+	}
+	if len(r.faults) > 0 {
+		m.failing = r.failing()
 	}
 	r.opt.Measure(func() {
 		for _, e := range events {
@@ -55,6 +61,8 @@ type mender struct {
 	done   Plan // what was changed, to be told when all is written
 	counts Counts
 	gone   map[cgfs.Event]bool // of the events, what is no longer there
+
+	failing map[string]bool // places with a fault
 }
 
 // one mends what one event tells of. It is false when a pass has to look there.
@@ -183,7 +191,7 @@ func (o *observer) strange(p string) bool {
 // free says whether a place may be corrected now and by us: no fight holds the
 // correction up, and nothing of it is a fault.
 func (m *mender) free(place string) bool {
-	return !m.r.fights.waits(place, m.now) && !slices.ContainsFunc(m.r.faults, func(f Fault) bool { return f.Place == place })
+	return !m.r.fights.waits(place, m.now) && !m.failing[place]
 }
 
 // tell logs, counts and publishes what was mended.
