@@ -256,7 +256,9 @@ func (h *Hierarchy) readAll(dir, file string) ([]byte, error) {
 
 // readWhole reads a control file from its beginning. What is not a list of
 // processes is made by the kernel in one piece (single_open of seq_file), so that a
-// read which leaves room has had all of it.
+// read which leaves room has had all of it. Of a list, the kernel gives as many
+// lines as there is room for, here and in a page of its own (seq_read_iter in its
+// fs/seq_file.c): a first read that leaves room for one more in both has had all.
 func readWhole(fd int, once bool) ([]byte, error) {
 	buf := make([]byte, 0, 512)
 	for {
@@ -269,8 +271,9 @@ func readWhole(fd int, once bool) ([]byte, error) {
 		case n == 0:
 			return buf, nil
 		}
+		first := len(buf) == 0
 		buf = buf[:len(buf)+n]
-		if once && len(buf) < cap(buf) {
+		if once && len(buf) < cap(buf) || first && n+maxPIDLine < min(cap(buf), 4096) {
 			return buf, nil
 		}
 		if len(buf) == cap(buf) {
@@ -278,6 +281,10 @@ func readWhole(fd int, once bool) ([]byte, error) {
 		}
 	}
 }
+
+// maxPIDLine is more than the length of a line with a process id: pid_max is at most
+// 2^22 (PID_MAX_LIMIT in the kernel's linux/threads.h).
+const maxPIDLine = 16
 
 // Write writes text to a control file in one write, which is what the kernel
 // takes as one value. The file is never created: a missing one is ErrNotExist.

@@ -284,3 +284,38 @@ func TestDiscover(t *testing.T) {
 		t.Error("a missing directory was accepted")
 	}
 }
+
+// TestKernelProcsOfAnyLength: lists of processes around the lengths at which a read is or is not the last one.
+func TestKernelProcsOfAnyLength(t *testing.T) {
+	h, root := kernel(t, "freezer")
+	var want []int
+	var running []*exec.Cmd
+	defer func() {
+		for _, cmd := range running {
+			_ = cmd.Process.Kill()
+		}
+		for _, cmd := range running {
+			_ = cmd.Wait()
+		}
+	}()
+	for range 120 {
+		cmd := exec.Command("/bin/sleep", "1000")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		running = append(running, cmd)
+		if err := h.Move(root, []int{cmd.Process.Pid}, func(_ int, err error) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, cmd.Process.Pid)
+		slices.Sort(want)
+		got, err := h.Procs(root, nil)
+		if slices.Sort(got); err != nil || !slices.Equal(got, want) {
+			t.Fatalf("%d processes in the list of %d: %v", len(got), len(want), err)
+		}
+	}
+}

@@ -215,18 +215,28 @@ func (l *Lister) findParents(procs []Proc, about []about) {
 	for i := range about {
 		about[i].parent = false
 	}
-	at, of := -1, 0 // siblings often stand together
+	kin := lookup{procs: procs}
 	for i := range procs {
-		if ppid := procs[i].PPID; ppid != of {
-			of, at = ppid, -1
-			if parent, ok := search(procs, ppid); ok {
-				at = parent
-			}
-		}
-		if at >= 0 {
-			about[at].parent = true
+		if parent, ok := kin.find(procs[i].PPID); ok {
+			about[parent].parent = true
 		}
 	}
+}
+
+// A lookup finds parents: siblings often stand together.
+type lookup struct {
+	procs []Proc
+	pid   int // that was looked for last
+	at    int
+	ok    bool
+}
+
+func (l *lookup) find(pid int) (int, bool) {
+	if pid != l.pid {
+		l.pid = pid
+		l.at, l.ok = search(l.procs, pid)
+	}
+	return l.at, l.ok
 }
 
 // readDoubtful reads what cannot be taken over: parents before their children are judged by them.
@@ -238,8 +248,9 @@ func (l *Lister) readDoubtful() error {
 			}
 		}
 	}
+	kin := lookup{procs: l.procs}
 	for i := range l.procs {
-		if l.stray(i) {
+		if l.stray(i, &kin) {
 			if err := l.readAt(i); err != nil {
 				return err
 			}
@@ -295,11 +306,11 @@ func (l *Lister) unread(i int) bool {
 }
 
 // stray reports whether a process has to be read because its parent is not surely the one it had.
-func (l *Lister) stray(i int) bool {
+func (l *Lister) stray(i int, kin *lookup) bool {
 	if l.about[i].read || l.about[i].gone || l.procs[i].Ended() {
 		return false
 	}
-	parent, ok := search(l.procs, l.procs[i].PPID)
+	parent, ok := kin.find(l.procs[i].PPID)
 	if !ok {
 		return true
 	}
