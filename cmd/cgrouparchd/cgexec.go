@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,12 +25,16 @@ that puts a new process into it at birth:
 
     cgexec $(cgrouparchd get-cgexec-arg test_cgroup_a) sleep 60
 
+Where subsystems share one hierarchy (always on v2) and have NAME at different paths,
+a process has one place all the same: the argument names that of the subsystem which
+placement follows (cpu, then memory, then blkio, then others by name).
+
 Nothing is changed. A NAME that is found nowhere, or at two places of one
 subsystem, gives no line; the reason goes to standard error and the exit status
 is 1.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			return a.withDocument(cmd.Context(), func(doc *zkconf.Document, home func(subsystem, path string) (string, bool)) error {
+			return a.withDocument(cmd.Context(), func(doc *zkconf.Document, home homeFunc) error {
 				return a.printArguments(names, func(name string) (string, error) { return cgexecArgument(doc, name, home) })
 			})
 		},
@@ -37,9 +42,13 @@ is 1.`,
 	return cmd
 }
 
-// withDocument calls f with the document, and with where it puts the processes of
-// each cgroup on this host.
-func (a *app) withDocument(ctx context.Context, f func(doc *zkconf.Document, home func(subsystem, path string) (string, bool)) error) error {
+// homeFunc says where a document puts the processes of a subsystem's cgroup on this
+// host: the directory, relative to the mount, in a hierarchy, which is "" where the
+// subsystem cannot be used.
+type homeFunc func(subsystem, path string) (hierarchy, dir string)
+
+// withDocument calls f with the document, and with where it puts processes.
+func (a *app) withDocument(ctx context.Context, f func(doc *zkconf.Document, home homeFunc) error) error {
 	c, err := a.loadWithSource()
 	if err != nil {
 		return err
@@ -58,7 +67,12 @@ func (a *app) withDocument(ctx context.Context, f func(doc *zkconf.Document, hom
 		return failed(err)
 	}
 	desired := reconcile.Compile(doc, reconcile.HostOf(layout), reconcile.Options{Root: strings.Trim(root, "/")})
-	return failed(f(doc, func(subsystem, p string) (string, bool) { return desired.HomeIn(layout, subsystem, p) }))
+	return failed(f(doc, func(subsystem, p string) (hierarchy, dir string) {
+		if dir, ok := desired.HomeIn(layout, subsystem, p); ok {
+			return desired.Tree(subsystem).Hierarchy, dir
+		}
+		return "", ""
+	}))
 }
 
 func (a *app) printArguments(names []string, argument func(string) (string, error)) error {
@@ -88,7 +102,7 @@ func (a *app) printArguments(names []string, argument func(string) (string, erro
 }
 
 // cgexecArgument is the argument for cgexec: "-g cpu:a/b".
-func cgexecArgument(doc *zkconf.Document, name string, home func(subsystem, path string) (dir string, ok bool)) (string, error) {
+func cgexecArgument(doc *zkconf.Document, name string, home homeFunc) (string, error) {
 	places, err := lookUp(doc, name, home)
 	var args []string
 	for _, p := range places {
@@ -98,24 +112,29 @@ func cgexecArgument(doc *zkconf.Document, name string, home func(subsystem, path
 }
 
 // configured is where a cgroup of the document has its processes in one subsystem,
-// relative to the mount.
-type configured struct{ subsystem, dir string }
+// relative to the mount of the hierarchy.
+type configured struct {
+	subsystem, hierarchy, dir string
+	takes                     bool // it has conf, so processes are placed there
+}
 
 // lookUp finds a cgroup by path or name in every subsystem of this host, sorted.
-// home says where the processes of a subsystem's cgroup are, relative to the
-// mount; ok is false where the subsystem cannot be used.
-func lookUp(doc *zkconf.Document, name string, home func(subsystem, path string) (dir string, ok bool)) ([]configured, error) {
+// Where it is at several places of one hierarchy, only that which placement takes
+// is given.
+func lookUp(doc *zkconf.Document, name string, home homeFunc) ([]configured, error) {
 	mounted := func(subsystem string) bool {
-		_, ok := home(subsystem, "")
-		return ok
+		hierarchy, _ := home(subsystem, "")
+		return hierarchy != ""
 	}
 	typed := name
 	name = strings.Trim(name, "/")
 	pathOnly := strings.HasPrefix(typed, "/") // a slash makes it a path, though a path needs none
 	exact, byName := map[string]string{}, map[string][]string{}
+	takes := map[string]bool{} // by subsystem and path
 	var order []string
 	elsewhere := ""
-	doc.Walk(func(subsystem, p string, _ *zkconf.Node) {
+	doc.Walk(func(subsystem, p string, n *zkconf.Node) {
+		takes[subsystem+"/"+p] = n.HasConf
 		switch {
 		case p == "" && mounted(subsystem):
 			order = append(order, subsystem)
@@ -141,8 +160,8 @@ func lookUp(doc *zkconf.Document, name string, home func(subsystem, path string)
 		default:
 			continue
 		}
-		dir, _ := home(subsystem, p)
-		out = append(out, configured{subsystem, dir})
+		hierarchy, dir := home(subsystem, p)
+		out = append(out, configured{subsystem, hierarchy, dir, takes[subsystem+"/"+p]})
 	}
 	if len(out) == 0 && elsewhere != "" {
 		return nil, fmt.Errorf("%s: is in subsystem %s only, which is not mounted on this host", name, elsewhere)
@@ -150,5 +169,24 @@ func lookUp(doc *zkconf.Document, name string, home func(subsystem, path string)
 	if len(out) == 0 {
 		return nil, fmt.Errorf("%s: no such cgroup in version %d of the document", name, doc.Version)
 	}
-	return out, nil
+	return placed(out), nil
+}
+
+// placed leaves out the places that a process cannot have because it is at another one
+// of the same hierarchy: that of the strongest subsystem which places processes at all.
+// A program that joins one after the other would end in the last.
+func placed(places []configured) []configured {
+	at := map[string]configured{}
+	var subsystems []string
+	for _, p := range places {
+		at[p.subsystem] = p
+		subsystems = append(subsystems, p.subsystem)
+	}
+	wins := map[string]configured{} // by hierarchy
+	for _, s := range reconcile.Precedence(subsystems) {
+		if first, ok := wins[at[s].hierarchy]; !ok || at[s].takes && !first.takes {
+			wins[at[s].hierarchy] = at[s]
+		}
+	}
+	return slices.DeleteFunc(places, func(p configured) bool { return p.dir != wins[p.hierarchy].dir })
 }

@@ -7,14 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cgrouparch/cgrouparch/cgroup"
-	"github.com/cgrouparch/cgrouparch/internal/reconcile"
 	"github.com/cgrouparch/cgrouparch/internal/zkconf"
 )
 
@@ -78,9 +76,9 @@ func (a *app) homes(ctx context.Context, name string) (*cgroup.Host, []*cgroup.N
 	if controllers, _, found := strings.Cut(name, ":"); found && h.host.Version(strings.Split(controllers, ",")[0]) != 0 {
 		names = []string{name}
 	} else {
-		err = a.withDocument(ctx, func(doc *zkconf.Document, home func(subsystem, path string) (string, bool)) error {
+		err = a.withDocument(ctx, func(doc *zkconf.Document, home homeFunc) error {
 			places, err := lookUp(doc, name, home)
-			for _, p := range strongestLast(places) {
+			for _, p := range places {
 				names = append(names, p.subsystem+":/"+p.dir)
 			}
 			return err
@@ -101,22 +99,6 @@ func (a *app) homes(ctx context.Context, name string) (*cgroup.Host, []*cgroup.N
 	return h.host, nodes, nil
 }
 
-// strongestLast orders the places of a process so that, where two are in one
-// hierarchy, the last one is where its placement puts it as well.
-func strongestLast(places []configured) []configured {
-	at := map[string]configured{}
-	var subsystems []string
-	for _, p := range places {
-		at[p.subsystem] = p
-		subsystems = append(subsystems, p.subsystem)
-	}
-	out := make([]configured, 0, len(places))
-	for _, s := range slices.Backward(reconcile.Precedence(subsystems)) {
-		out = append(out, at[s])
-	}
-	return out
-}
-
 // become runs the command in the cgroups, with this process's streams, other
 // descriptors and terminal. It returns only when it could not, or when the command
 // has ended.
@@ -125,7 +107,7 @@ func become(nodes []*cgroup.Node, file string, argv []string) error {
 	for _, n := range nodes {
 		for _, one := range n.Split() {
 			if one.Version() == 2 {
-				unified = one // a process has one place in it: the last, see strongestLast
+				unified = one // a process has one place in it, see placed
 				continue
 			}
 			if err := one.Add(os.Getpid()); err != nil {

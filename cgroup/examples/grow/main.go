@@ -1,7 +1,7 @@
 // Command grow gives a cgroup more memory when it is about to run out, step by step
 // up to a limit, and so keeps the kernel from killing its processes.
 //
-//	grow -step 64M -max 2G memory:/web
+//	grow -step 64 -max 2048 memory:/web
 package main
 
 import (
