@@ -40,10 +40,10 @@ func TestPromptRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			conn, peer := promptPair(t)
-			conn.SetDeadline(time.Now().Add(time.Minute))
+			_ = conn.SetDeadline(time.Now().Add(time.Minute))
 			buf := make([]byte, 16)
 			for range 3 { // a slow one changes how the next is read
-				send := func() { peer.Write([]byte("+OK\r\n")) }
+				send := func() { _, _ = peer.Write([]byte("+OK\r\n")) }
 				if late < 0 {
 					send()
 					time.Sleep(10 * time.Millisecond)
@@ -55,7 +55,7 @@ func TestPromptRead(t *testing.T) {
 				}
 			}
 			peer.Close()
-			if n, err := conn.Read(buf); n != 0 || err != io.EOF {
+			if n, err := conn.Read(buf); n != 0 || !errors.Is(err, io.EOF) {
 				t.Errorf("at the end: %d, %v", n, err)
 			}
 		})
@@ -67,25 +67,25 @@ func TestPromptRead(t *testing.T) {
 func TestPromptDeadlines(t *testing.T) {
 	t.Parallel()
 	conn, peer := promptPair(t)
-	conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	_ = conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	var timeout net.Error
 	if _, err := conn.Read(make([]byte, 1)); !errors.As(err, &timeout) || !timeout.Timeout() || !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("a silent peer: %v", err)
 	}
-	conn.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	_ = conn.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
 	n, err := conn.Write(make([]byte, 64<<20))
 	if !errors.As(err, &timeout) || !timeout.Timeout() || n == 0 {
 		t.Errorf("a peer that reads nothing: %d, %v", n, err)
 	}
 
 	conn, peer = promptPair(t)
-	conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	_ = conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 	for i := range 2 { // the second one waits longer than the first one's deadline would allow
-		time.AfterFunc(time.Duration(50+250*i)*time.Millisecond, func() { peer.Write([]byte("x")) })
+		time.AfterFunc(time.Duration(50+250*i)*time.Millisecond, func() { _, _ = peer.Write([]byte("x")) })
 		if _, err := conn.Read(make([]byte, 1)); err != nil {
 			t.Errorf("read %d: %v", i, err)
 		}
-		conn.SetReadDeadline(time.Time{})
+		_ = conn.SetReadDeadline(time.Time{})
 	}
 }
 
@@ -113,7 +113,7 @@ func TestPromptWrite(t *testing.T) {
 func TestPromptErrors(t *testing.T) {
 	t.Parallel()
 	conn, peer := promptPair(t)
-	peer.(*net.TCPConn).SetLinger(0)
+	_ = peer.(*net.TCPConn).SetLinger(0)
 	peer.Close()
 	time.Sleep(10 * time.Millisecond)
 	var op *net.OpError
