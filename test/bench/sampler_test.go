@@ -41,20 +41,14 @@ func (b *bench) tickingWith(settings map[string]any, paths, active []string, sub
 	settings["redis_ip"], settings["redis_port"] = host, port
 	d := b.daemon(document(paths, someShare, subsystems...), settings)
 	k := &ticking{b: b, daemon: d}
-	var files, groups strings.Builder
+	var files strings.Builder
 	for _, subsystem := range subsystems {
 		for _, p := range append([]string{""}, paths...) {
 			fmt.Fprintln(&files, filepath.Join(d.dir(usageFiles[subsystem].hierarchy, p), usageFiles[subsystem].file))
 			k.files++
 		}
 	}
-	for _, p := range active {
-		fmt.Fprintln(&groups, d.dir("cpu", p)+"/cgroup.procs", d.dir("cpuacct", p)+"/cgroup.procs")
-	}
-	if len(active) > 0 {
-		busy, _ := b.start(b.floor("busy"), b.file("active", groups.String()))
-		b.members = append(b.members, busy.end)
-	}
+	d.work(active)
 	k.floor, _ = b.start(b.floor("sample"), b.file("files", files.String()))
 	s := d.sampled(b.warm)
 	if s.Sampler.Unread > 0 {
@@ -62,6 +56,20 @@ func (b *bench) tickingWith(settings map[string]any, paths, active []string, sub
 	}
 	k.open = s.Sampler.Open
 	return k
+}
+
+// work lets a process work in each of some cgroups.
+func (d *daemon) work(active []string) {
+	d.t.Helper()
+	if len(active) == 0 {
+		return
+	}
+	var groups strings.Builder
+	for _, p := range active {
+		fmt.Fprintln(&groups, d.dir("cpu", p)+"/cgroup.procs", d.dir("cpuacct", p)+"/cgroup.procs")
+	}
+	busy, _ := d.b.start(d.b.floor("busy"), d.b.file("active", groups.String()))
+	d.b.members = append(d.b.members, busy.end)
 }
 
 // seconds lets both work for some seconds, half a second apart, and returns the CPU time of each in each of them. The floor's
@@ -185,6 +193,7 @@ func allocationsRow(b *bench) {
 func samplesRow(b *bench) {
 	paths := flat(b.small)
 	d := b.daemon(document(paths, someShare, "cpu"), map[string]any{"sample_interval": "100ms"})
+	d.work(every(max(10, len(paths)/100), paths)) // else nothing below our root would be read
 	d.sampled(b.warm)
 	first := d.status().Sampler
 	var ours []time.Duration
