@@ -203,6 +203,20 @@ func (d *daemon) waitReady() {
 
 func (d *daemon) pid() int { return d.cmd.Process.Pid }
 
+// descriptors counts what the daemon has open, but for the processes that it holds: how many those are depends on what
+// else runs on the machine, and is bounded (pidfiles.MaxHeld).
+func (d *daemon) descriptors() (n int) {
+	dir := fmt.Sprintf("/proc/%d/fd/", d.pid())
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		// "anon_inode:[pidfd]", since Linux 6.9 "pidfd:[INODE]"
+		if target, err := os.Readlink(dir + e.Name()); err == nil && !strings.Contains(target, "pidfd") {
+			n++
+		}
+	}
+	return n
+}
+
 func (d *daemon) alive() bool {
 	select {
 	case <-d.done:

@@ -83,7 +83,7 @@ func TestDescriptors(t *testing.T) {
 	h.document(numbered(100))
 	d := h.startReady()
 	h.wantShares("a 100", "b100 1024")
-	open := func() int { entries, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", d.pid())); return len(entries) }
+	open := func() int { return d.descriptors() }
 	settle := func() int { // the sampler follows within a second or two
 		n, same := open(), 0
 		eventually(t, "descriptors settle", func() error {
