@@ -152,6 +152,14 @@ func TestStatusCommand(t *testing.T) {
 	if r := h.cli("status"); strings.Contains(r.stdout, "~") {
 		t.Errorf("a killed daemon's node was taken for another daemon's: %v", r)
 	}
+	// What the killed one said stands until this one speaks: only then does its end tell.
+	eventually(t, "the new daemon speaks", func() error {
+		var status struct{ Agents struct{ Publishing string } }
+		if err := json.Unmarshal([]byte(d.status()), &status); err != nil || status.Agents.Publishing != me {
+			return fmt.Errorf("%v: %+v", err, status)
+		}
+		return nil
+	})
 	d.stop()
 	want(3, me+" gone")
 
