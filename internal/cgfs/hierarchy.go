@@ -186,7 +186,21 @@ func stat(at int, rel string) (Info, unix.Errno) {
 	var st unix.Statx_t
 	_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(at), uintptr(unsafe.Pointer(room.spell(rel, ""))), unix.AT_SYMLINK_NOFOLLOW,
 		unix.STATX_INO|unix.STATX_NLINK|unix.STATX_MTIME, uintptr(unsafe.Pointer(&st)), 0)
+	if errno == unix.ENOSYS || errno == unix.EPERM {
+		return oldStat(at, rel)
+	}
 	return Info{Inode: st.Ino, Changed: time.Unix(st.Mtime.Sec, int64(st.Mtime.Nsec)), Leaf: st.Nlink == 2}, errno
+}
+
+// oldStat is for a kernel before 4.11, or a filter of system calls that does not
+// know statx.
+func oldStat(at int, rel string) (Info, unix.Errno) {
+	var st unix.Stat_t
+	if err := unix.Fstatat(at, rel, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		errno, _ := err.(unix.Errno) // it is never another kind
+		return Info{}, errno
+	}
+	return Info{Inode: st.Ino, Changed: time.Unix(st.Mtim.Unix()), Leaf: st.Nlink == 2}, 0
 }
 
 // Mkdir makes the cgroup dir, whose parent must exist, and marks it as ours.

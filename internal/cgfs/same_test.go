@@ -184,6 +184,22 @@ func FuzzStays(f *testing.F) {
 	})
 }
 
+// A kernel without statx is asked in the old way, with the same answer.
+func TestStatBothWays(t *testing.T) {
+	fd, err := unix.Open(t.TempDir(), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	for _, name := range []string{".", "none"} {
+		now, errno := stat(fd, name)
+		old, oldErrno := oldStat(fd, name)
+		if errno != oldErrno || errno == 0 && now != old {
+			t.Errorf("%s: %+v %v, in the old way %+v %v", name, now, errno, old, oldErrno)
+		}
+	}
+}
+
 func TestSpell(t *testing.T) {
 	long := strings.Repeat("x", 250)
 	for _, c := range []struct{ dir, name, want string }{

@@ -63,6 +63,7 @@ func (a *applier) apply(plan Plan) {
 			continue // its fault is that of what it contains: one, not one a level
 		}
 		var err error
+		created := a.counts.Created
 		switch s.Op {
 		case OpMkdir:
 			if err = a.mkdir(o, s); err != nil {
@@ -89,7 +90,7 @@ func (a *applier) apply(plan Plan) {
 			// What vanished under us was not reported yet, or not at all.
 			o.stale = o.stale || errors.Is(err, cgfs.ErrNotExist) || errors.Is(err, cgfs.ErrRemoved)
 			a.fail(s, err)
-		} else if a.did != nil {
+		} else if a.did != nil && (s.Op != OpMkdir || a.counts.Created > created) { // else it was there already
 			a.did(s)
 		}
 	}

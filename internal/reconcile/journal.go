@@ -36,11 +36,11 @@ func (j *journal) write(plan Plan) error {
 	if err := j.open(); err != nil {
 		return err
 	}
-	var lines []byte
+	lines := []byte{'\n'} // the write before may have ended amid a line, on a full disk
 	for _, at := range plan.making() {
 		lines = append(strconv.AppendQuote(lines, at), '\n')
 	}
-	if len(lines) == 0 {
+	if len(lines) == 1 {
 		return nil
 	}
 	j.used = true

@@ -54,6 +54,18 @@ func TestJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	load("cpu:/r/d", "cpu:/r/old")
+	torn, err := os.OpenFile(filepath.Join(dir, journalFile), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := torn.WriteString(`"cpu:/r/half`); err != nil { // the disk was full
+		t.Fatal(err)
+	}
+	_ = torn.Close()
+	if err := j.write(Plan{{Op: OpMkdir, Tree: cpu, Dir: "r/e"}}); err != nil {
+		t.Fatal(err)
+	}
+	load("cpu:/r/d", "cpu:/r/e", "cpu:/r/old")
 	j.close()
 	nowhere := newJournal("")
 	if err := nowhere.write(Plan{{Op: OpMkdir, Tree: cpu}}); err != nil {

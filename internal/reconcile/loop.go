@@ -161,8 +161,22 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		if again := r.turn(ctx, w, &retry); again > 0 {
 			wake.Reset(again)
 		}
+		if len(r.held) > 0 {
+			// Whoever fights with us writes in a loop, and each of their writes is an event.
+			pause(ctx, heldPause)
+		}
 	}
 	return nil
+}
+
+// heldPause is the least time between two passes while a correction is held up.
+const heldPause = 20 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }
 
 // turn makes one pass, if there is a document, and says when to look again; zero
@@ -250,7 +264,11 @@ func (r *Reconciler) tell(faults []Fault) {
 		}
 	}
 	for _, place := range sortedKeys(r.told) {
-		if !now[place] {
+		switch {
+		case now[place]:
+		case r.fights.waits(place, time.Now()):
+			now[place] = true // right for the moment: somebody else writes there in a loop
+		default:
 			r.log.Info("host fault is gone", zap.String("place", place))
 		}
 	}

@@ -2,8 +2,11 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 )
@@ -39,12 +42,9 @@ func (r *Reconciler) mend(ctx context.Context, events []cgfs.Event) (rest []cgfs
 			m.gone[e] = true
 		}
 	}
-	if len(r.faults) > 0 {
-		m.failing = r.failing()
-	}
 	r.opt.Measure(func() {
 		for _, e := range events {
-			if r.concerns(e) && !m.one(e) {
+			if r.concerns(e) && (ctx.Err() != nil || !m.one(e)) {
 				rest = append(rest, e)
 			}
 		}
@@ -61,8 +61,6 @@ type mender struct {
 	done   Plan // what was changed, to be told when all is written
 	counts Counts
 	gone   map[cgfs.Event]bool // of the events, what is no longer there
-
-	failing map[string]bool // places with a fault
 }
 
 // one mends what one event tells of. It is false when a pass has to look there.
@@ -113,7 +111,7 @@ func (m *mender) value(t *Tree, o *observer, dir *Dir, file string) bool {
 			return false // a fault, which the pass tells
 		}
 		m.counts.Written++
-		m.done = append(m.done, Step{
+		m.did(Step{
 			Op: OpWrite, Phase: PhaseLoosen, Tree: t, Dir: t.Full(dir.Path), Path: dir.Path, File: file, Text: s.Text, Place: s.Place, Setting: &s,
 		})
 	}
@@ -138,6 +136,9 @@ func (m *mender) removed(t *Tree, o *observer, top *Dir, e cgfs.Event) bool {
 	if o.state.Nodes[parent(top.Path)] == nil || m.under(e) {
 		return false
 	}
+	if _, err := o.fs.Stat(t.Full(top.Path)); !errors.Is(err, cgfs.ErrNotExist) {
+		return false // somebody has made it again, perhaps we ourselves before this event was read
+	}
 	m.r.calm = false
 	reshaped := o.reshaped || o.strange(top.Path)
 	o.forget(top.Path)
@@ -153,7 +154,7 @@ func (m *mender) removed(t *Tree, o *observer, top *Dir, e cgfs.Event) bool {
 		o.stale = true // the pass saves the record instead, or tells that it cannot
 		return false
 	}
-	a := &applier{ctx: m.ctx, observers: m.r.observers, did: func(s Step) { m.done = append(m.done, s) }}
+	a := &applier{ctx: m.ctx, observers: m.r.observers, did: m.did}
 	a.apply(plan)
 	switch {
 	case a.counts.Failed > 0:
@@ -164,6 +165,13 @@ func (m *mender) removed(t *Tree, o *observer, top *Dir, e cgfs.Event) bool {
 	m.counts.Created += a.counts.Created
 	m.counts.Written += a.counts.Written
 	return false
+}
+
+// did counts a correction at once, so that it is held against the next one of the
+// same place, and remembers to tell of it.
+func (m *mender) did(s Step) {
+	m.r.corrected(s)
+	m.done = append(m.done, s)
 }
 
 // under says whether a cgroup above is gone as well: that one is made again, with
@@ -191,7 +199,7 @@ func (o *observer) strange(p string) bool {
 // free says whether a place may be corrected now and by us: no fight holds the
 // correction up, and nothing of it is a fault.
 func (m *mender) free(place string) bool {
-	return !m.r.fights.waits(place, m.now) && !m.failing[place]
+	return !m.r.fights.waits(place, m.now) && !m.r.failing(place)
 }
 
 // tell logs, counts and publishes what was mended.
@@ -200,7 +208,7 @@ func (m *mender) tell(began time.Time) {
 		return
 	}
 	for _, s := range m.done {
-		m.r.did(s)
+		m.r.log.Info(driftCorrected, zap.String("step", s.String()))
 	}
 	m.r.passes++
 	m.r.report(m.r.again(Pass{Began: began, Duration: time.Since(began), Counts: m.counts}))

@@ -220,7 +220,7 @@ func TestKernelMend(t *testing.T) {
 			r.fights["cpu/a/b: share"] = &fight{until: time.Now().Add(time.Hour)}
 			return func() { clear(r.fights) }
 		},
-		"a fault of its own": func() func() { r.faults = []Fault{{Place: "cpu/a/b: share"}}; return func() { r.faults = nil } },
+		"a fault of its own": func() func() { r.faults = []Fault{{Place: "cpu/a/b: share"}}; return func() { r.faults, r.places = nil, nil } },
 		"a doubtful state": func() func() {
 			r.observers[h.Name()].stale = true
 			return func() { r.observers[h.Name()].stale = false }
@@ -278,6 +278,47 @@ func TestKernelMend(t *testing.T) {
 
 // A member of a mirror that was put out of it comes back when its cgroup is made
 // again, although no event tells where it is.
+// An event that is read late, when its cgroup is there again, changes nothing and counts as nothing. What is put back in
+// one reading of events counts against the next event of the same reading.
+func TestKernelMendStale(t *testing.T) {
+	r := onKernel(t, nil)
+	if s := r.pass(t.Context(), work{doc: document(t, drifts), full: true}); len(s.Faults) > 0 {
+		t.Fatal(s.Faults)
+	}
+	h, dir := r.layout.Hierarchy("cpu"), r.opt.Root+"/a"
+	events := removeAll(h, dir)
+	if s := r.pass(t.Context(), work{full: true}); s.Pass.Created == 0 {
+		t.Fatal("nothing was made again")
+	}
+	r.pass(t.Context(), work{full: true})
+	before := r.corrections
+	rest := r.mend(t.Context(), events)
+	if r.corrections != before || len(rest) == 0 {
+		t.Errorf("%d corrections of what was there, %d events left to a pass", r.corrections-before, len(rest))
+	}
+
+	r.fights = fights{}
+	stop, cancel := context.WithCancel(t.Context())
+	var many []cgfs.Event
+	for range 3 * fightFree {
+		many = append(many, wrote(h, dir, "cpu.shares")...)
+	}
+	before = r.corrections
+	for range 3 * fightFree {
+		if err := h.Write(dir, "cpu.shares", "777"); err != nil {
+			t.Fatal(err)
+		}
+		r.mend(stop, wrote(h, dir, "cpu.shares"))
+	}
+	if n := r.corrections - before; n != fightFree+1 {
+		t.Errorf("%d corrections of one place in a row, want %d", n, fightFree+1)
+	}
+	cancel()
+	if rest := r.mend(stop, many); len(rest) != len(many) {
+		t.Errorf("%d of %d events are left when the daemon stops", len(rest), len(many))
+	}
+}
+
 func TestKernelMendMirror(t *testing.T) {
 	r := onKernel(t, nil)
 	if trees(r) == 1 {

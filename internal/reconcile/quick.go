@@ -73,7 +73,7 @@ func (r *Reconciler) brief(ctx context.Context, w work, began time.Time, done Co
 	}
 	r.quiet = a.counts.Failed == 0 && len(r.held)+len(r.refused) == 0
 	r.treeFaults = slices.Concat(r.treeFaults, a.faults)
-	r.faults = slices.Concat(r.treeFaults, r.placeFaults, r.refused)
+	r.faults, r.places = slices.Concat(r.treeFaults, r.placeFaults, r.refused), nil
 	for _, o := range r.observers {
 		o.calm()
 	}

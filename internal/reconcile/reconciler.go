@@ -90,6 +90,7 @@ type Reconciler struct {
 	last        *Snapshot
 	listings    int // of this pass
 	faults      []Fault
+	places      map[string]bool // of faults; nil: to be made
 	remarked    []Fault         // notes that are in the log
 	told        map[string]bool // places whose fault is in the log
 	young       time.Time       // when to look at young foreign cgroups again
@@ -348,7 +349,7 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 		r.refuse(p.refused)
 	}
 	r.treeFaults = slices.Concat(faults, a.faults)
-	r.faults = slices.Concat(r.treeFaults, r.placeFaults, r.refused)
+	r.faults, r.places = slices.Concat(r.treeFaults, r.placeFaults, r.refused), nil
 	r.conclude()
 	r.quiet = a.counts.Failed == 0 && len(r.held)+len(r.refused) == 0 && r.young.IsZero() && r.unread == 0
 	r.settled = true
@@ -413,25 +414,35 @@ func (r *Reconciler) refuse(faults []Fault) {
 
 // failing are the places that had a fault after the last pass: what is tried
 // again there is no correction of what others did.
-func (r *Reconciler) failing() map[string]bool {
-	out := map[string]bool{}
-	for _, f := range r.faults {
-		out[f.Place] = true
+func (r *Reconciler) failing(place string) bool {
+	if r.places == nil && len(r.faults) > 0 {
+		r.places = make(map[string]bool, len(r.faults))
+		for _, f := range r.faults {
+			r.places[f.Place] = true
+		}
 	}
-	return out
+	return r.places[place]
 }
 
+const driftCorrected = "drift corrected"
+
 func (r *Reconciler) did(s Step) {
-	r.opt.Beat()
-	if r.settled && (s.Op == OpMkdir || s.Op == OpWrite) && !r.failing()[s.Place] {
-		r.corrections++
-		r.fights.made(s.Place, time.Now())
-		r.log.Info("drift corrected", zap.String("step", s.String()))
+	if r.settled && (s.Op == OpMkdir || s.Op == OpWrite) && !r.failing(s.Place) {
+		r.corrected(s)
+		r.log.Info(driftCorrected, zap.String("step", s.String()))
 		return
 	}
+	r.opt.Beat()
 	if e := r.log.Check(zap.DebugLevel, "step"); e != nil {
 		e.Write(zap.String("step", s.String()))
 	}
+}
+
+// corrected counts a correction of what somebody else did.
+func (r *Reconciler) corrected(s Step) {
+	r.opt.Beat()
+	r.corrections++
+	r.fights.made(s.Place, time.Now())
 }
 
 // observe brings the state of each hierarchy up to date. What cannot be read is
