@@ -36,9 +36,17 @@ func (d *delivery) settled(t *testing.T) {
 	t.Helper()
 	eventually(t, "Deliver by itself", func() bool {
 		d.add()
-		d.writer.Deliver()
+		d.deliver()
 		return d.there()
 	})
+}
+
+// deliver is Deliver, however slow the exchange before was: the machine may be busy.
+func (d *delivery) deliver() {
+	d.writer.turn.Lock()
+	d.writer.slowUntil = time.Time{}
+	d.writer.turn.Unlock()
+	d.writer.Deliver()
 }
 
 func (d *delivery) there() bool {
@@ -52,7 +60,7 @@ func TestDeliver(t *testing.T) {
 	for range 5 {
 		before := d.writer.Status().Written
 		d.add()
-		d.writer.Deliver()
+		d.deliver()
 		if s := d.writer.Status(); s.Written != before+1 || s.Backlog != 0 || !d.there() {
 			t.Fatalf("slot %d was not delivered: %+v", d.slot, s)
 		}
@@ -104,7 +112,7 @@ func TestDeliverLease(t *testing.T) {
 		d.writer.turn.Unlock()
 		for range n {
 			d.add()
-			d.writer.Deliver()
+			d.deliver()
 			if !d.there() {
 				t.Fatalf("slot %d was not delivered", d.slot)
 			}
@@ -131,6 +139,65 @@ func TestDeliverLease(t *testing.T) {
 	if s := d.writer.Status(); s.OtherWriter != "" || s.LeaseError != "" {
 		t.Errorf("status %+v, want no other writer", s)
 	}
+}
+
+// TestDeliverSlow: a server that takes its time is Run's for a while, and so is every one of several.
+func TestDeliverSlow(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	d.settled(t)
+	d.server.Freeze()
+	thaw := time.AfterFunc(5*slowExchange, d.server.Thaw)
+	defer thaw.Stop()
+	d.add()
+	d.deliver()
+	if !d.there() {
+		t.Fatal("the server is slow, and no more")
+	}
+	prompt := func() bool {
+		d.writer.turn.Lock()
+		defer d.writer.turn.Unlock()
+		return d.writer.well && time.Now().After(d.writer.slowUntil)
+	}
+	if prompt() {
+		t.Error("the sampler would wait for a slow server again")
+	}
+	d.add()
+	d.writer.Deliver()
+	eventually(t, "Run writes it", d.there)
+	d.settled(t)
+	d.writer.turn.Lock()
+	d.writer.single = false
+	d.writer.turn.Unlock()
+	d.server.Freeze()
+	begin := time.Now()
+	d.add()
+	d.deliver()
+	if took := time.Since(begin); took > opTimeout/2 {
+		t.Errorf("one of several servers held the caller up for %v", took)
+	}
+	d.server.Thaw()
+	eventually(t, "Run writes it", d.there)
+}
+
+// TestDeliverLeaseBesideRefusals: the lease is looked after where the server refuses the slots.
+func TestDeliverLeaseBesideRefusals(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	d.settled(t)
+	d.server.Do("ACL", "SETUSER", "default", "resetkeys", "~test/writer")
+	d.writer.turn.Lock()
+	d.writer.leaseAt, d.writer.claim = time.Now().Add(-leaseRenew), false
+	before := d.writer.leaseAt
+	d.writer.turn.Unlock()
+	d.add()
+	d.deliver()
+	eventually(t, "the lease is renewed", func() bool {
+		d.writer.Wake()
+		d.writer.turn.Lock()
+		defer d.writer.turn.Unlock()
+		return d.writer.leaseAt.After(before)
+	})
 }
 
 func TestDeliverAfterRun(t *testing.T) {

@@ -58,6 +58,7 @@ func (w *Writer) leaseAlong(ctx context.Context, p redis.Pipeliner) (done func()
 		holder, err := get.Result()
 		switch {
 		case err != nil && !errors.Is(err, redis.Nil):
+			w.leaseAt = time.Now()
 			w.reportLease(err)
 		case err == nil && holder == "": // it was not asked
 		case w.isOther(holder, err):

@@ -29,6 +29,7 @@ type Writer struct {
 	id      string
 	log     *zap.Logger
 	cluster bool
+	single  bool // one server that is always the same
 
 	encoderCPU, cpu *clock.Meter
 
@@ -39,18 +40,19 @@ type Writer struct {
 	attended atomic.Bool // Deliver is called each second
 
 	// turn guards the rest up to mu.
-	turn    sync.Mutex
-	well    bool   // the last round had its answers
-	ended   bool   // Run has
-	claim   bool   // the lease was ours, or nobody's, a moment ago, and is to be renewed
-	cursor  uint64 // sequence number of the oldest unwritten slot
-	batch   int    // slots in the next pipeline
-	down    bool   // the last command got no answer
-	leaseAt time.Time
-	buf     []byte
-	sets    []slotSet
-	snap    snapshot
-	encode  func() // collects the next batch into sets
+	turn      sync.Mutex
+	well      bool      // the last round had its answers
+	slowUntil time.Time // not before this is the sampler's goroutine to wait for an answer
+	ended     bool      // Run has
+	claim     bool      // the lease was ours, or nobody's, a moment ago, and is to be renewed
+	cursor    uint64    // sequence number of the oldest unwritten slot
+	batch     int       // slots in the next pipeline
+	down      bool      // the last command got no answer
+	leaseAt   time.Time
+	buf       []byte
+	sets      []slotSet
+	snap      snapshot
+	encode    func() // collects the next batch into sets
 
 	mu     sync.Mutex
 	status RedisStatus
@@ -111,7 +113,7 @@ func NewWriter(o RedisOptions, ring *Ring) (*Writer, error) {
 	w := &Writer{
 		encoderCPU: o.EncoderCPU, cpu: o.CPU,
 		ring: ring, prefix: o.Prefix, account: o.Prefix + "/account/", expire: o.Expire, id: o.ID,
-		log: o.Log, cluster: o.Mode == RedisCluster,
+		log: o.Log, cluster: o.Mode == RedisCluster, single: o.Mode == RedisSingle,
 		writes: writes, queries: queries,
 		wake: make(chan struct{}, 1), batch: maxBatch,
 		status: RedisStatus{Address: o.address(), Prefix: o.Prefix},
@@ -314,8 +316,8 @@ func (w *Writer) writeBatch() (int, error) {
 	case done < len(sets):
 		err = fmt.Errorf("set %s: %q", w.key(sets[done].slot), replies[done].Val())
 	}
-	if due && err == nil {
-		lease()
+	if due && (err == nil || !unanswered(err)) {
+		lease() // the slots themselves may have been refused
 	}
 	// A slow link takes one slot where it would not take many in time.
 	w.batch = min(maxBatch, 2*w.batch)

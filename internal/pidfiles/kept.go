@@ -151,6 +151,8 @@ func (k *keptClaims) keep(c *Claim, version fileVersion, trust bool, read time.T
 		return
 	case !k.young && !settled(version, read):
 		return
+	case elsewhere(c.File):
+		return
 	}
 	held := &holding{fd: c.process.fd}
 	held.uses.Store(2)
@@ -159,6 +161,21 @@ func (k *keptClaims) keep(c *Claim, version fileVersion, trust bool, read time.T
 	k.byFile[c.File] = &keptClaim{
 		version: version, named: Ident{PID: c.PID, Start: c.Start}, held: held, age: len(k.byFile) % everyListing,
 	}
+}
+
+// elsewhere reports whether a file is on a file system that may answer for its times from a cache while another host, or
+// a program, has written: these are asked again when the file is opened (close-to-open consistency, see nfs(5)).
+func elsewhere(file string) bool {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(file, &fs); err != nil {
+		return true
+	}
+	switch uint32(fs.Type) {
+	case unix.NFS_SUPER_MAGIC, unix.FUSE_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.SMB_SUPER_MAGIC,
+		unix.V9FS_MAGIC, unix.CEPH_SUPER_MAGIC, unix.AFS_SUPER_MAGIC:
+		return true
+	}
+	return false
 }
 
 // same reports whether a file is the version that it was, and may still be trusted.

@@ -297,9 +297,9 @@ func (l *Lister) unread(i int) bool {
 	switch {
 	case !known.same || l.plain:
 		return true
-	case p.Ended():
-		return false // and stays so until somebody waits for it
-	case p.State == 'Z', p.Start >= l.since, known.parent && !known.runs, p.PPID == 0:
+	case p.dead():
+		return false
+	case p.Ended(), p.State == 'Z', p.Start >= l.since, known.parent && !known.runs, p.PPID == 0:
 		return true
 	}
 	return l.first && p.PID%everyListing == l.turn

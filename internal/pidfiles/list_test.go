@@ -446,6 +446,31 @@ func TestListCountsThreadsAgain(t *testing.T) {
 	check("one has ended, and one was born elsewhere", 2, 2)
 }
 
+// TestListTornByExec: what looks ended because it was read amid an execve by another thread is read again.
+func TestListTornByExec(t *testing.T) {
+	for _, seen := range []Proc{{State: 'X'}, {State: 'Z'}, {State: 'X', Threads: 2}} {
+		m := newMachine()
+		p := m.born(100, 1, 100, 100)
+		was := p.Proc
+		p.State, p.Threads, p.PPID = seen.State, seen.Threads, 0
+		l := &Lister{source: m, limit: 10}
+		for pass := range 2 {
+			m.now += 1000
+			m.forks++ // others
+			l.begin(m.now)
+			l.turn = 1 // not that of 100
+			got, err := l.List()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(m.plain(), got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("%c with %d threads, pass %d (-scan +list):\n%s", seen.State, seen.Threads, pass, diff)
+			}
+			p.Proc = was
+		}
+	}
+}
+
 // TestListDoubtsCounters: counters that do not move when they should are found out.
 func TestListDoubtsCounters(t *testing.T) {
 	m := newMachine()

@@ -258,7 +258,16 @@ func (r *reader) identify(c *Claim, version fileVersion) (State, string) {
 }
 
 // stat reads /proc/PID/stat in one read: what is needed of it stands in the first half.
-func (r *reader) stat(pid int) (Proc, error) {
+func (r *reader) stat(pid int) (proc Proc, err error) {
+	for range tornReads {
+		if proc, err = r.statOnce(pid); err != nil || !proc.torn() {
+			break
+		}
+	}
+	return proc, err
+}
+
+func (r *reader) statOnce(pid int) (Proc, error) {
 	name := r.proc + "/" + strconv.Itoa(pid) + "/stat"
 	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

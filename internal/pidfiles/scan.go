@@ -138,6 +138,15 @@ func (s *Scanner) entries(buf []byte) error {
 
 // process reads one process; alive is false when there is none (any more) that we may see.
 func (s *Scanner) process(pid int) (p Proc, alive bool, err error) {
+	for range tornReads {
+		if p, alive, err = s.processOnce(pid); err != nil || !alive || !p.torn() {
+			break
+		}
+	}
+	return p, alive, err
+}
+
+func (s *Scanner) processOnce(pid int) (p Proc, alive bool, err error) {
 	s.path = append(strconv.AppendInt(s.path[:0], int64(pid), 10), "/stat\x00"...)
 	data, errno := s.read()
 	switch errno {

@@ -29,6 +29,18 @@ func (p *Proc) Ended() bool {
 	return p.State == 'X' || p.State == 'x' || p.State == 'Z' && p.Threads <= 1
 }
 
+// torn reports whether this was read while another thread than the first one was becoming the process by execve (de_thread
+// in the kernel's fs/exec.c): for a moment the text is that of the old first thread, which looks as if it had ended, and
+// mostly as if it had no threads. The process lives on by its pid and start. What has really ended looks so too, right
+// before it is gone.
+func (p *Proc) torn() bool { return p.Threads == 0 || p.State == 'X' || p.State == 'x' }
+
+// tornReads is how often a process is read that seems torn.
+const tornReads = 5
+
+// dead reports whether the process has ended beyond doubt, so that it stays so until somebody waits for it.
+func (p *Proc) dead() bool { return p.State == 'Z' && p.Threads == 1 }
+
 var errStat = errors.New("not in the form of /proc/PID/stat")
 
 // ParseStat reads the text of /proc/PID/stat. It does not allocate.

@@ -220,7 +220,10 @@ func TestKernelMend(t *testing.T) {
 			r.fights["cpu/a/b: share"] = &fight{until: time.Now().Add(time.Hour)}
 			return func() { clear(r.fights) }
 		},
-		"a fault of its own": func() func() { r.faults = []Fault{{Place: "cpu/a/b: share"}}; return func() { r.faults, r.places = nil, nil } },
+		"a fault of its own": func() func() {
+			r.faults = []Fault{{Place: "cpu/a/b: share"}}
+			return func() { r.faults, r.places = nil, nil }
+		},
 		"a doubtful state": func() func() {
 			r.observers[h.Name()].stale = true
 			return func() { r.observers[h.Name()].stale = false }
