@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 )
 
@@ -208,7 +206,7 @@ func (m *mender) tell(began time.Time) {
 		return
 	}
 	for _, s := range m.done {
-		m.r.log.Info(driftCorrected, zap.String("step", s.String()))
+		m.r.logCorrected(s)
 	}
 	m.r.passes++
 	m.r.report(m.r.again(Pass{Began: began, Duration: time.Since(began), Counts: m.counts}))

@@ -424,12 +424,10 @@ func (r *Reconciler) failing(place string) bool {
 	return r.places[place]
 }
 
-const driftCorrected = "drift corrected"
-
 func (r *Reconciler) did(s Step) {
 	if r.settled && (s.Op == OpMkdir || s.Op == OpWrite) && !r.failing(s.Place) {
 		r.corrected(s)
-		r.log.Info(driftCorrected, zap.String("step", s.String()))
+		r.logCorrected(s)
 		return
 	}
 	r.opt.Beat()
@@ -443,6 +441,10 @@ func (r *Reconciler) corrected(s Step) {
 	r.opt.Beat()
 	r.corrections++
 	r.fights.made(s.Place, time.Now())
+}
+
+func (r *Reconciler) logCorrected(s Step) {
+	r.log.Info("drift corrected", zap.String("step", s.String()))
 }
 
 // observe brings the state of each hierarchy up to date. What cannot be read is
