@@ -123,7 +123,7 @@ func newReconciler(c *config.Config, root string, log *zap.Logger, source zkconf
 	}
 	return reconcile.New(reconcile.Config{
 		CgroupDir: c.CgroupDir, Root: root, StateDir: c.StateDir, Origin: source.Origin, Shield: shield, ArmDisks: c.BlkioArmDisks,
-		Interval: c.TasksUpdateInterval, PidFiles: files, Log: log.Named("reconcile"),
+		Interval: c.TasksUpdateInterval, PidFiles: files, ProcConnector: c.ProcConnector, Log: log.Named("reconcile"),
 		Published: hooks.published, Beat: hooks.beat, Measure: hooks.measure,
 	})
 }
@@ -252,6 +252,9 @@ func (d *daemon) tasks() []task {
 		{"api", d.serve},
 		{"service manager", d.notifier.run},
 		{"memory", d.giveBack},
+	}
+	if d.config.ProcConnector {
+		tasks = append(tasks, task{"process births", d.reconciler.Births})
 	}
 	if d.writer != nil {
 		tasks = append(tasks, task{"redis writer", d.writer.Run})

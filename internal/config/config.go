@@ -85,6 +85,8 @@ type Config struct {
 	BlkioArmDisks bool
 	// BPFIterator reads CPU usage by BPF programs where the kernel lets them.
 	BPFIterator bool
+	// ProcConnector lets the daemon hear of every process that is born on the host.
+	ProcConnector bool
 
 	// AccountExtra are optional parts of the usage data, as package cgfs names
 	// them, sorted; nil for none.

@@ -195,6 +195,9 @@ var Keys = []Key{
 	{Name: "bpf_iterator", Kind: KindBool, Default: "false", Flag: true, set: setBPFIterator,
 		Help:   "read the CPU usage of all cgroups at once by BPF programs instead of a file for each",
 		Detail: "Takes a fraction of the time and no descriptors; worth having from some thousand cgroups on. Needs Linux 6.4 with CONFIG_DEBUG_INFO_BTF, and CAP_BPF and CAP_PERFMON or CAP_SYS_ADMIN. Where it is refused, the log says why, and files are read."},
+	{Name: "proc_connector", Kind: KindBool, Default: "false", Flag: true, set: setProcConnector,
+		Help:   "hear of every process that is born, and place it at once when it is outside its cgroup",
+		Detail: "Without it, a child of a process that somebody has moved out of its cgroup waits for the next full pass. Every process that comes and goes on the host costs up to 0.1 ms of CPU time then. Needs CONFIG_PROC_EVENTS, CAP_NET_ADMIN, and the host's own pid, user and network namespace. Where it is refused, the log says why."},
 	{Name: "account_extra", Kind: KindList, Choices: []string{cgfs.PartMemoryEvents, cgfs.PartPSI, cgfs.PartThrottling}, Flag: true, set: setAccountExtra,
 		Help: "further parts of the usage data: memory_events, psi, throttling",
 		Detail: "Each is recorded where the kernel has it, and read every 10 seconds. " +

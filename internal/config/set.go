@@ -247,6 +247,11 @@ func setBPFIterator(d *draft, in input) (err error) {
 	return err
 }
 
+func setProcConnector(d *draft, in input) (err error) {
+	d.ProcConnector, err = asBool(in.value)
+	return err
+}
+
 func setAccountExtra(d *draft, in input) error {
 	list, err := asList(in.value)
 	if err != nil {

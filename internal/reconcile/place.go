@@ -22,6 +22,7 @@ type members struct {
 	source  *pidfiles.Source
 	lister  *pidfiles.Lister
 	history map[string]pidfiles.History // by subsystem
+	kin     *kin                        // nil: births are not heard of
 }
 
 // claimed is what the pid files say at one moment. Close it.
@@ -108,8 +109,10 @@ func (m *members) assign(t *Tree, c *claimed, procs []pidfiles.Proc, since uint6
 		if m.history[subsystem] == nil {
 			m.history[subsystem] = pidfiles.History{}
 		}
+		m.kin.teach(subsystem, procs, m.history[subsystem])
 		assigned := pidfiles.Assign(procs, c.named[subsystem], pidfiles.Pass{History: m.history[subsystem], Since: since, Self: os.Getpid()})
 		m.history[subsystem].Update(procs, assigned)
+		m.kin.judge(t, subsystem, assigned)
 		if out == nil {
 			out = assigned
 			continue
@@ -146,6 +149,8 @@ func (p *placer) place() {
 	if r.members.source == nil {
 		return
 	}
+	r.members.kin.begin()
+	defer func() { r.members.kin.settle(r.hierarchies, r.opt.Shield) }()
 	p.since = r.members.lister.Begin()
 	if p.dry == nil {
 		p.roots()

@@ -36,7 +36,9 @@ type Config struct {
 	Interval time.Duration
 	// PidFiles says who belongs where; nil places nobody.
 	PidFiles *pidfiles.Source
-	Log      *zap.Logger
+	// ProcConnector lets Births hear of every process that is born.
+	ProcConnector bool
+	Log           *zap.Logger
 	// Published is called after each pass, one call at a time.
 	Published func(*Snapshot)
 	// Beat, if set, is called by Run's goroutine at least once per interval, and
@@ -47,8 +49,9 @@ type Config struct {
 }
 
 // Reconciler makes the host follow the document in force. All of its writes to
-// the kernel are made under mu: by the goroutine in Run (or Once), and by the one in
-// Watch where an event tells of plain drift while no pass is under way.
+// the kernel are made under mu: by the goroutine in Run (or Once), by the one in
+// Watch where an event tells of plain drift while no pass is under way, and by the
+// one in Births.
 type Reconciler struct {
 	opt         Config
 	log         *zap.Logger
@@ -114,6 +117,9 @@ func New(c Config) (*Reconciler, error) {
 	r := &Reconciler{
 		opt: c, log: c.Log, inbox: newInbox(), observers: map[string]*observer{}, hierarchies: map[string]*cgfs.Hierarchy{},
 		members: members{source: c.PidFiles, history: map[string]pidfiles.History{}}, fights: fights{}, journal: newJournal(c.StateDir),
+	}
+	if c.ProcConnector {
+		r.members.kin = &kin{}
 	}
 	var err error
 	if r.members.lister, err = pidfiles.NewLister("/proc"); err != nil {

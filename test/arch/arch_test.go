@@ -69,7 +69,8 @@ func TestImports(t *testing.T) {
 		"internal/metrics":    nil,
 		"internal/page":       nil,
 		"internal/pidfiles":   {"internal/command"},
-		"internal/reconcile":  {"internal/cgfs", "internal/pidfiles", "internal/statefile", "internal/zkconf"},
+		"internal/procevents": nil,
+		"internal/reconcile":  {"internal/cgfs", "internal/pidfiles", "internal/procevents", "internal/statefile", "internal/zkconf"},
 		"internal/statefile":  nil,
 		"internal/testserver": nil, // used by tests only
 		"internal/top":        nil,
@@ -101,7 +102,7 @@ func TestEdges(t *testing.T) {
 		"github.com/go-zookeeper/zk":   {"internal/zkconf", "internal/testserver"},
 		"github.com/redis/go-redis/v9": {"internal/account", "internal/testserver"},
 		"github.com/gorilla/websocket": {"internal/wsapi"},
-		"golang.org/x/sys/unix":        {"internal/account", "internal/bpfiter", "internal/cgfs", "internal/clock", "internal/pidfiles"},
+		"golang.org/x/sys/unix":        {"internal/account", "internal/bpfiter", "internal/cgfs", "internal/clock", "internal/pidfiles", "internal/procevents"},
 		"github.com/spf13/cobra":       {"cmd/cgrouparchd"},
 		"github.com/BurntSushi/toml":   {"internal/config"},
 		"github.com/fsnotify/fsnotify": {"internal/zkconf", "internal/pidfiles"},

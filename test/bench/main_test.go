@@ -87,6 +87,7 @@ var allRows = []row{
 	{"placement", placementRows},
 	{"moving", movingRow},
 	{"drift", driftRows},
+	{"escape", escapeRow},
 	{"lateness", latenessRow},
 	{"missed", missedRow},
 	{"allocations", allocationsRow},
