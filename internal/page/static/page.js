@@ -387,12 +387,13 @@ function showChosen() {
 }
 
 // versionAt is the version that was in force at a second, and a text that says so; null
-// when not known. What was before the daemon's start is in the document's history.
+// when not known: at its start, because that is what a slot shows. What was before the
+// daemon's start is in the document's history.
 function versionAt(at) {
   let found = null;
-  for (const e of events) if (e.kind === 'version' && e.at <= at + 1) found = { version: e.version, text: `version ${e.version} was in force` };
+  for (const e of events) if (e.kind === 'version' && e.at <= at) found = { version: e.version, text: `version ${e.version} was in force` };
   if (found) return found;
-  const v = past.find((v) => Date.parse(v.time) / 1000 <= at + 1);
+  const v = past.find((v) => Date.parse(v.time) / 1000 <= at);
   return v ? { version: v.version, text: `version ${v.version} was the newest, ${written(v)}` } : null;
 }
 
@@ -550,7 +551,9 @@ function showEvents() {
   const wanted = events.filter((e) => state.kind === '' || e.kind === state.kind || e.kind === state.kind + '_gone').reverse();
   const most = 300, rows = wanted.slice(0, most).map((e) => {
     const a = node('a', moment(e.time));
-    a.href = address('usage', { at: String(Math.floor(e.at)), range: `${Math.floor(e.at) - 60}-${Math.floor(e.at) + 60}` });
+    // A slot is what was at the start of its second: the first that shows a version is the next.
+    const at = e.kind === 'version' ? Math.ceil(e.at) : Math.floor(e.at);
+    a.href = address('usage', { at: String(at), range: `${at - 60}-${at + 60}` });
     a.title = 'usage at this time';
     let text = visible(e.text);
     if (e.kind === 'version') {
