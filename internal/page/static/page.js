@@ -663,9 +663,9 @@ function showDiff(m) {
   if (m.more) $('diff').append(moreOf(m.more));
   $('diff-faults').replaceChildren(...(m.faults?.length ? [list(['Where', 'Fault'], m.faults.map((f) => bad([f.line ? goToFault(f) : '', visible(f.text)], true)), '')] : []));
   const of = [];
-  if (m.warnings?.length) of.push(list(['Changed as the kernel would'], m.warnings.map((w) => [visible(w)]), ''));
+  if (m.warnings?.length) of.push(list(['Changed as the kernel would'], m.warnings.map((w) => [visible(w)]), moreOf(m.moreWarnings)));
   if (m.hostFaults?.length) of.push(list(['This host cannot', 'Why', ''], m.hostFaults.map((f) => bad([visible(f.place), visible(f.reason), f.new ? 'new' : 'as before'], f.new)), moreOf(m.moreHostFaults)));
-  if (m.hostNotes?.length) of.push(list(['No effect on this host', 'Why'], m.hostNotes.map((f) => [visible(f.place), visible(f.reason)]), ''));
+  if (m.hostNotes?.length) of.push(list(['No effect on this host', 'Why'], m.hostNotes.map((f) => [visible(f.place), visible(f.reason)]), moreOf(m.moreHostNotes)));
   if (m.hostFaults && m.hostFaults.length === 0) of.push(node('p', 'This host can honour all of it.'));
   $('diff-host').replaceChildren(...of);
 }
