@@ -29,6 +29,9 @@ const (
 	entryPrefix = "version-"
 	// maxReason bounds what is kept of a reason, and of an author, in bytes.
 	maxReason = 200
+	// maxHeader bounds the line before the document in bytes: what newEntry makes of
+	// the longest author and reason, each byte escaped, is less.
+	maxHeader = 4 << 10
 )
 
 // Entry is one version in the history.
@@ -53,6 +56,12 @@ type Entry struct {
 func Sum(raw []byte) string {
 	sum := sha256.Sum256(raw)
 	return hex.EncodeToString(sum[:])
+}
+
+// isSum says whether a text is what Sum returns: it comes from a node that others may write,
+// and goes to every client as it is.
+func isSum(s string) bool {
+	return len(s) == hex.EncodedLen(sha256.Size) && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 // newEntry is the data of an entry's node: a line of JSON, and the document,
@@ -102,7 +111,7 @@ func oneLine(s string) string {
 func parseEntry(name string, data []byte) (Entry, error) {
 	line, gz, found := bytes.Cut(data, []byte("\n"))
 	var e Entry
-	if err := json.Unmarshal(line, &e); err != nil || !found {
+	if !found || len(line) > maxHeader || json.Unmarshal(line, &e) != nil || !isSum(e.Sum) {
 		return Entry{}, fmt.Errorf("history entry %s: not what conf set writes", quote(name))
 	}
 	e.Author, e.Reason = oneLine(e.Author), oneLine(e.Reason)
