@@ -30,7 +30,7 @@ type chronicle struct {
 func newChronicle(c *control, source zkconf.Source) *chronicle {
 	k := &chronicle{control: c, turn: make(chan struct{}, 1)}
 	if z, ok := source.(*zkconf.ZooKeeper); ok {
-		k.recent = z.RecentHistory
+		k.recent = (&zkconf.Recent{ZooKeeper: z}).Read
 	}
 	return k
 }

@@ -22,9 +22,10 @@ type comparison struct {
 	To   *int32 `json:"to"` // null: the text that was sent
 	// Valid says that conf set would take it. Faults are why it would not; an unknown
 	// setting is one, which a daemon puts up with.
-	Valid    bool             `json:"valid"`
-	Faults   []zkconf.Located `json:"faults"`
-	Warnings []string         `json:"warnings"` // values changed as the kernel would
+	Valid        bool             `json:"valid"`
+	Faults       []zkconf.Located `json:"faults"`
+	Warnings     []string         `json:"warnings"` // values changed as the kernel would
+	MoreWarnings int              `json:"more_warnings"`
 	// Summary is in a line how much is different, or what is wrong.
 	Summary string `json:"summary"`
 	// Destroys says whether cgroups are removed, or may be.
@@ -36,6 +37,7 @@ type comparison struct {
 	HostFaults     []hostFault `json:"host_faults"`
 	MoreHostFaults int         `json:"more_host_faults"`
 	HostNotes      []hostFault `json:"host_notes"`
+	MoreHostNotes  int         `json:"more_host_notes"`
 }
 
 // hostFault is one, and whether the older document does not have it.
@@ -130,8 +132,7 @@ func (c *comparison) read(to stored) *zkconf.Document {
 	if err != nil {
 		return nil
 	}
-	c.Warnings = orEmpty(warnings(doc))
-	c.Warnings = c.Warnings[:min(len(c.Warnings), maxLines)]
+	c.Warnings, c.MoreWarnings = bounded(orEmpty(warnings(doc)))
 	return doc
 }
 
@@ -148,20 +149,20 @@ func (c *comparison) differ(d *confdiff.Diff, same, verbose bool) {
 		text = c.Summary + "; " + text
 	}
 	c.Summary, c.Destroys = text, d.Destroys()
-	c.Changes = orEmpty(d.Lines(verbose))
-	if n := len(c.Changes); n > maxLines {
-		c.Changes, c.MoreChanges = c.Changes[:maxLines], n-maxLines
-	}
+	c.Changes, c.MoreChanges = bounded(orEmpty(d.Lines(verbose)))
 }
 
 // host fills in what the host cannot honour, or what has no effect on it, of the
 // newer document.
 func (c *comparison) host(older, newer reconcile.Desired) {
-	c.HostFaults = marked(older.Faults, newer.Faults)
-	if n := len(c.HostFaults); n > maxLines {
-		c.HostFaults, c.MoreHostFaults = c.HostFaults[:maxLines], n-maxLines
-	}
-	c.HostNotes = marked(older.Notes, newer.Notes)
+	c.HostFaults, c.MoreHostFaults = bounded(marked(older.Faults, newer.Faults))
+	c.HostNotes, c.MoreHostNotes = bounded(marked(older.Notes, newer.Notes))
+}
+
+// bounded is what is sent of a list, and how many more there are.
+func bounded[T any](list []T) (sent []T, more int) {
+	n := min(len(list), maxLines)
+	return slices.Clip(list[:n]), len(list) - n
 }
 
 // marked says which faults are new, and puts those first.

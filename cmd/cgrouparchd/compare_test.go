@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -145,9 +146,19 @@ func TestCompareIsBounded(t *testing.T) {
 		t.Errorf("short: %v and %d more", c.Changes, c.MoreChanges)
 	}
 	faults := make([]reconcile.Fault, maxLines+5)
-	c.host(reconcile.Desired{}, reconcile.Desired{Faults: faults})
+	c.host(reconcile.Desired{}, reconcile.Desired{Faults: faults, Notes: append(faults, faults[0])})
 	if len(c.HostFaults) != maxLines || c.MoreHostFaults != 5 {
 		t.Errorf("%d host faults and %d more", len(c.HostFaults), c.MoreHostFaults)
+	}
+	if len(c.HostNotes) != maxLines || c.MoreHostNotes != 6 {
+		t.Errorf("%d host notes and %d more", len(c.HostNotes), c.MoreHostNotes)
+	}
+	var changed []string // a share of 1 becomes 2
+	for i := range maxLines + 7 {
+		changed = append(changed, fmt.Sprintf(`"c%d":{"conf":{"share":1}}`, i))
+	}
+	if c.read(stored{raw: []byte(`{"cpu":{"sub_cgroup":{` + strings.Join(changed, ",") + `}}}`)}); len(c.Warnings) != maxLines || c.MoreWarnings != 7 {
+		t.Errorf("%d warnings and %d more", len(c.Warnings), c.MoreWarnings)
 	}
 }
 

@@ -104,8 +104,10 @@ type comparison struct {
 	Valid    bool     `json:"valid"`
 	Faults   []fault  `json:"faults"`
 	Warnings []string `json:"warnings"`
-	Summary  string   `json:"summary"`
-	Changes  []struct {
+	// MoreWarnings is how many more there are than were sent; so for the others.
+	MoreWarnings int    `json:"more_warnings"`
+	Summary      string `json:"summary"`
+	Changes      []struct {
 		Kind string `json:"kind"` // "-", "!", "~", "+"; "" is about lines that were left out
 		Text string `json:"text"`
 	} `json:"changes"`
@@ -113,6 +115,7 @@ type comparison struct {
 	HostFaults     []placed `json:"host_faults"` // null: not known
 	MoreHostFaults int      `json:"more_host_faults"`
 	HostNotes      []placed `json:"host_notes"`
+	MoreHostNotes  int      `json:"more_host_notes"`
 	// Note is not the daemon's but of who has compared instead of it: what could
 	// not be found out.
 	Note string `json:"note"`

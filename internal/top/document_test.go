@@ -19,11 +19,11 @@ const historyText = `{"source": "zookeeper", "problem": "", "in_force": 7, "vers
  {"version": 6, "time": "2026-11-22T11:00:00Z", "author": "bob@h2", "reason": "evil\u001b[2J", "what": null},
  {"version": 5, "time": "2026-11-22T10:00:00Z", "author": "", "reason": "", "what": null}]}`
 
-const effectText = `{"from": 7, "to": null, "valid": true, "faults": [], "warnings": ["cpu/web: share: 1 becomes 2"],
+const effectText = `{"from": 7, "to": null, "valid": true, "faults": [], "warnings": ["cpu/web: share: 1 becomes 2"], "more_warnings": 4,
  "summary": "removes 1 cgroup, adds 1 cgroup", "destroys": true,
  "changes": [{"kind": "-", "text": "cpu:/old"}, {"kind": "+", "text": "cpu:/new share 5"}, {"kind": "", "text": "... and 3 more such lines"}], "more_changes": 0,
  "host_faults": [{"place": "cpu/x", "reason": "not mounted", "new": true}, {"place": "cpu/y", "reason": "neither", "new": false}], "more_host_faults": 2,
- "host_notes": [{"place": "blkio/z", "reason": "no bfq", "new": true}]}`
+ "host_notes": [{"place": "blkio/z", "reason": "no bfq", "new": true}], "more_host_notes": 3}`
 
 // only is the one request of a kind.
 func only(t *testing.T, requests []Request, cmd string) Request {
@@ -74,7 +74,8 @@ func TestChanges(t *testing.T) {
 	m.Update(Answer{Request: asked, Data: []byte(effectText)})
 	wants(t, m, "7  2026-11-22 11:59:59  in force  changes 1 setting  ann@h1  more", "bob@h2  evil?[2J",
 		"WHAT CHANGED from version 6 to 7", "removes 1 cgroup, adds 1 cgroup", "- cpu:/old", "+ cpu:/new share 5", "3 more such lines",
-		"this host cannot: cpu/x: not mounted", "as before: cpu/y", "2 more faults", "without effect on this host: blkio/z: no bfq")
+		"this host cannot: cpu/x: not mounted", "as before: cpu/y", "2 more faults", "without effect on this host: blkio/z: no bfq",
+		"and 4 more values changed as the kernel would", "and 3 more without effect")
 
 	older := only(t, press(m, "down"), "compare")
 	wants(t, m, "WHAT CHANGED from version 5 to 7", "waiting")

@@ -143,6 +143,9 @@ func (c *comparison) lines(width int) (out []string) {
 	for _, w := range c.Warnings {
 		add(warn, "  ", w)
 	}
+	if c.MoreWarnings > 0 {
+		add(warn, "  ", fmt.Sprintf("and %d more values changed as the kernel would", c.MoreWarnings))
+	}
 	add(bold, "", c.Summary)
 	for _, l := range c.Changes {
 		add(styleOf(l.Kind), strings.TrimLeft(l.Kind+" ", " "), l.Text)
@@ -162,6 +165,9 @@ func (c *comparison) lines(width int) (out []string) {
 	}
 	for _, n := range c.HostNotes {
 		add("", "without effect on this host: ", n.Place+": "+n.Reason)
+	}
+	if c.MoreHostNotes > 0 {
+		add("", "", fmt.Sprintf("and %d more without effect on this host", c.MoreHostNotes))
 	}
 	return out
 }

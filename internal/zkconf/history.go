@@ -29,6 +29,9 @@ const (
 	entryPrefix = "version-"
 	// maxReason bounds what is kept of a reason, and of an author, in bytes.
 	maxReason = 200
+	// maxHeader bounds the line before the document in bytes: what newEntry makes of
+	// the longest author and reason, each byte escaped, is less.
+	maxHeader = 4 << 10
 )
 
 // Entry is one version in the history.
@@ -55,6 +58,12 @@ func Sum(raw []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// isSum says whether a text is what Sum returns: it comes from a node that others may write,
+// and goes to every client as it is.
+func isSum(s string) bool {
+	return len(s) == hex.EncodedLen(sha256.Size) && strings.Trim(s, "0123456789abcdef") == ""
+}
+
 // newEntry is the data of an entry's node: a line of JSON, and the document,
 // compressed.
 func newEntry(raw []byte, e Entry) []byte {
@@ -74,6 +83,8 @@ func found(cur Current) Entry {
 }
 
 func (e *Entry) is(cur Current) bool { return e.Version == cur.Version && e.Sum == Sum(cur.Raw) }
+
+func (e *Entry) same(o *Entry) bool { return e.Version == o.Version && e.Sum == o.Sum }
 
 // Document is the document as it was written.
 func (e *Entry) Document() ([]byte, error) {
@@ -102,7 +113,7 @@ func oneLine(s string) string {
 func parseEntry(name string, data []byte) (Entry, error) {
 	line, gz, found := bytes.Cut(data, []byte("\n"))
 	var e Entry
-	if err := json.Unmarshal(line, &e); err != nil || !found {
+	if !found || len(line) > maxHeader || json.Unmarshal(line, &e) != nil || !isSum(e.Sum) {
 		return Entry{}, fmt.Errorf("history entry %s: not what conf set writes", quote(name))
 	}
 	e.Author, e.Reason = oneLine(e.Author), oneLine(e.Reason)
@@ -136,10 +147,29 @@ func (c *client) ensureHistory(ctx context.Context, acl []zk.ACL) error {
 
 // entryNames lists the entries, newest first.
 func (c *client) entryNames(ctx context.Context) ([]string, error) {
-	names, err := c.children(ctx, c.history())
-	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, entryPrefix) })
-	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(b, a) }) // digits in equal number
+	names, _, err := c.listEntries(ctx)
 	return names, err
+}
+
+// listEntries is entryNames, with the transaction that made the node above them.
+func (c *client) listEntries(ctx context.Context) (names []string, made int64, err error) {
+	type listing struct {
+		names []string
+		above *zk.Stat
+	}
+	l, err := ask(ctx, c, func(conn *zk.Conn) (l listing, err error) {
+		l.names, l.above, err = conn.Children(c.history())
+		return l, err
+	})
+	switch {
+	case errors.Is(err, zk.ErrNoNode):
+		return nil, 0, nil
+	case err != nil:
+		return nil, 0, fmt.Errorf("list %s: %w", c.history(), err)
+	}
+	names = slices.DeleteFunc(l.names, func(n string) bool { return !strings.HasPrefix(n, entryPrefix) })
+	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(b, a) }) // digits in equal number
+	return names, l.above.Czxid, nil
 }
 
 // keep lets the history have the document that is about to be replaced, which
@@ -189,66 +219,8 @@ func (c *client) prune(ctx context.Context, keep int) error {
 func (z *ZooKeeper) History(ctx context.Context) ([]Entry, error) {
 	var list []Entry
 	err := z.within(ctx, func(ctx context.Context, c *client) (err error) {
-		list, err = c.entries(ctx, math.MaxInt, math.MaxInt)
+		list, err = new(Recent).entries(ctx, c, math.MaxInt, math.MaxInt)
 		return err
 	})
 	return list, err
-}
-
-// What the daemon reads of a history, which may be longer (conf_history) and which
-// everybody who may write there can fill.
-const (
-	recentEntries = 100
-	recentBytes   = 8 << 20 // compressed
-)
-
-// RecentHistory is History of the newest versions, at most 100, for the daemon: through
-// the session that follows the document. Where there is none it is an error.
-func (z *ZooKeeper) RecentHistory(ctx context.Context) ([]Entry, error) {
-	c, _ := z.following()
-	if c == nil {
-		return nil, errNoSession
-	}
-	return c.entries(ctx, recentEntries, recentBytes)
-}
-
-// entries reads no more of them than it is told to.
-func (c *client) entries(ctx context.Context, most, bytes int) ([]Entry, error) {
-	cur, err := c.current(ctx)
-	if err != nil {
-		return nil, err
-	}
-	names, err := c.entryNames(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var list []Entry
-	for _, name := range names[:min(len(names), most)] {
-		n, err := c.get(ctx, c.history()+"/"+name)
-		if bytes -= len(n.data); bytes < 0 {
-			break
-		}
-		if errors.Is(err, zk.ErrNoNode) {
-			continue // pruned meanwhile
-		}
-		if err != nil {
-			return nil, err
-		}
-		e, err := parseEntry(name, n.data)
-		if err != nil || len(list) > 0 && e.Version == list[len(list)-1].Version && e.Sum == list[len(list)-1].Sum {
-			continue // two writers kept the same
-		}
-		list = append(list, e)
-	}
-	if !cur.Exists {
-		return list, nil
-	}
-	if len(list) == 0 || !list[0].is(cur) {
-		e, err := parseEntry("", newEntry(cur.Raw, found(cur)))
-		if err != nil {
-			return nil, err
-		}
-		list = slices.Insert(list, 0, e)
-	}
-	return list, nil
 }

@@ -2,6 +2,7 @@ package zkconf
 
 import (
 	"bytes"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -30,6 +31,7 @@ func TestEntry(t *testing.T) {
 		"another text": slices.Concat(line, compress([]byte("{} "))), "no text": line, "not compressed": slices.Concat(line, []byte("{}")),
 		"cut": good[:len(good)-9], "endless": newEntry(endless, e),
 		"not a line": []byte("{}"), "not JSON": []byte("x\n"),
+		"a long line": slices.Concat(line[:len(line)-1], bytes.Repeat([]byte(" "), maxHeader), []byte("\n"), compress([]byte("{}"))),
 	} {
 		back, err := parseEntry("version-1", data)
 		if err == nil {
@@ -38,6 +40,21 @@ func TestEntry(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// TestEntrySum: the sum goes to every client as it is, so it is one, whoever has written the entry.
+func TestEntrySum(t *testing.T) {
+	sum := Sum([]byte("{}"))
+	for _, s := range []string{"", sum[1:], sum + "0", strings.ToUpper(sum), "<" + sum[1:], strings.Repeat("x", 1<<19), strings.Repeat("0", 32) + "g" + strings.Repeat("0", 31)} {
+		if e, err := parseEntry("version-1", slices.Concat([]byte(`{"version":5,"sha256":"`+s+"\"}\n"), compress([]byte("{}")))); err == nil {
+			t.Errorf("%.80q is taken: %+v", s, e.Version)
+		}
+	}
+	// The longest that we write ourselves is taken.
+	long := Entry{Version: math.MinInt32, Time: time.Unix(-60_000_000_000, 0), Author: strings.Repeat("<", 2*maxReason), Reason: strings.Repeat("\u007f<", 2*maxReason)}
+	if e, err := parseEntry("version-1", newEntry([]byte("{}"), long)); err != nil || len(e.Author) != maxReason {
+		t.Errorf("the longest: %+v, %v", e, err)
 	}
 }
 
@@ -50,6 +67,9 @@ func FuzzEntry(f *testing.F) {
 		}
 		if strings.ContainsAny(e.Author+e.Reason, "\n\r\t") || len(e.Author) > maxReason || len(e.Reason) > maxReason {
 			t.Errorf("author %q, reason %q", e.Author, e.Reason)
+		}
+		if !isSum(e.Sum) {
+			t.Errorf("sum %q", e.Sum)
 		}
 		raw, err := e.Document()
 		if err == nil && Sum(raw) != e.Sum {

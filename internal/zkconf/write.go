@@ -47,7 +47,11 @@ func (c *client) current(ctx context.Context) (Current, error) {
 	if err != nil {
 		return Current{}, err
 	}
-	return Current{Exists: true, Raw: n.data, Version: n.stat.Version, Written: time.UnixMilli(n.stat.Mtime)}, nil
+	return currentOf(n), nil
+}
+
+func currentOf(n node) Current {
+	return Current{Exists: true, Raw: n.data, Version: n.stat.Version, Written: time.UnixMilli(n.stat.Mtime)}
 }
 
 // Write is a document that is to replace another.

@@ -177,6 +177,13 @@ await until('version 0 then', async () => /version 0 was in force/.test(await te
 await p.click('#then a');
 await until('what changed since', async () => (await text('#diff-title')).startsWith('From version 0 to 1: '));
 await p.keyboard.press('l');
+// Slot n is the start of second n: a version shows in the first slot after it, and not in the one before.
+await p.keyboard.press('2');
+await p.click('#events-list tr:has-text("version 1 is in force") a >> nth=0');
+await until('version 1 then', async () => /version 1 was in force/.test(await text('#then')));
+await p.goto(p.url().replace(/\bat=(\d+)/, (_, at) => 'at=' + (Number(at) - 1)));
+await until('version 0 in the second before', async () => /version 0 was in force/.test(await text('#then')));
+await p.keyboard.press('l');
 done('then');
 
 // ---- pause, zoom

@@ -28,8 +28,8 @@ async function diff(m) {
     try {
       const c = await ask('compare', args);
       answer({
-        summary: c.summary, lines: c.changes, more: c.more_changes, faults: c.faults, warnings: c.warnings,
-        hostFaults: c.host_faults, moreHostFaults: c.more_host_faults, hostNotes: c.host_notes,
+        summary: c.summary, lines: c.changes, more: c.more_changes, faults: c.faults, warnings: c.warnings, moreWarnings: c.more_warnings,
+        hostFaults: c.host_faults, moreHostFaults: c.more_host_faults, hostNotes: c.host_notes, moreHostNotes: c.more_host_notes,
       });
     } catch (e) { answer({ ...nothing, summary: e.message, error: true, again: e.code === undefined || e.code === 'busy' }); }
     return;
@@ -39,7 +39,7 @@ async function diff(m) {
     answer({ ...nothing, ...difference(before, after), here, again: lost });
   } catch (e) { answer({ ...nothing, summary: e.message, error: true, here, again: lost }); }
 }
-const nothing = { lines: [], more: 0, faults: [], warnings: [], hostFaults: null, moreHostFaults: 0, hostNotes: null };
+const nothing = { lines: [], more: 0, faults: [], warnings: [], moreWarnings: 0, hostFaults: null, moreHostFaults: 0, hostNotes: null, moreHostNotes: 0 };
 
 // flat is a document as a map of "cpu:/a/b" to settings.
 function flat(document) {

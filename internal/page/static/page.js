@@ -387,12 +387,13 @@ function showChosen() {
 }
 
 // versionAt is the version that was in force at a second, and a text that says so; null
-// when not known. What was before the daemon's start is in the document's history.
+// when not known: at its start, because that is what a slot shows. What was before the
+// daemon's start is in the document's history.
 function versionAt(at) {
   let found = null;
-  for (const e of events) if (e.kind === 'version' && e.at <= at + 1) found = { version: e.version, text: `version ${e.version} was in force` };
+  for (const e of events) if (e.kind === 'version' && e.at <= at) found = { version: e.version, text: `version ${e.version} was in force` };
   if (found) return found;
-  const v = past.find((v) => Date.parse(v.time) / 1000 <= at + 1);
+  const v = past.find((v) => Date.parse(v.time) / 1000 <= at);
   return v ? { version: v.version, text: `version ${v.version} was the newest, ${written(v)}` } : null;
 }
 
@@ -550,7 +551,9 @@ function showEvents() {
   const wanted = events.filter((e) => state.kind === '' || e.kind === state.kind || e.kind === state.kind + '_gone').reverse();
   const most = 300, rows = wanted.slice(0, most).map((e) => {
     const a = node('a', moment(e.time));
-    a.href = address('usage', { at: String(Math.floor(e.at)), range: `${Math.floor(e.at) - 60}-${Math.floor(e.at) + 60}` });
+    // A slot is what was at the start of its second: the first that shows a version is the next.
+    const at = e.kind === 'version' ? Math.ceil(e.at) : Math.floor(e.at);
+    a.href = address('usage', { at: String(at), range: `${at - 60}-${at + 60}` });
     a.title = 'usage at this time';
     let text = visible(e.text);
     if (e.kind === 'version') {
@@ -660,9 +663,9 @@ function showDiff(m) {
   if (m.more) $('diff').append(moreOf(m.more));
   $('diff-faults').replaceChildren(...(m.faults?.length ? [list(['Where', 'Fault'], m.faults.map((f) => bad([f.line ? goToFault(f) : '', visible(f.text)], true)), '')] : []));
   const of = [];
-  if (m.warnings?.length) of.push(list(['Changed as the kernel would'], m.warnings.map((w) => [visible(w)]), ''));
+  if (m.warnings?.length) of.push(list(['Changed as the kernel would'], m.warnings.map((w) => [visible(w)]), moreOf(m.moreWarnings)));
   if (m.hostFaults?.length) of.push(list(['This host cannot', 'Why', ''], m.hostFaults.map((f) => bad([visible(f.place), visible(f.reason), f.new ? 'new' : 'as before'], f.new)), moreOf(m.moreHostFaults)));
-  if (m.hostNotes?.length) of.push(list(['No effect on this host', 'Why'], m.hostNotes.map((f) => [visible(f.place), visible(f.reason)]), ''));
+  if (m.hostNotes?.length) of.push(list(['No effect on this host', 'Why'], m.hostNotes.map((f) => [visible(f.place), visible(f.reason)]), moreOf(m.moreHostNotes)));
   if (m.hostFaults && m.hostFaults.length === 0) of.push(node('p', 'This host can honour all of it.'));
   $('diff-host').replaceChildren(...of);
 }
