@@ -74,6 +74,9 @@ var commandsIfFull = binary{pkg: "test/cli", full: true, seconds: 600}
 // processes meets the kernel too, but not its cgroups: once for each kernel is enough.
 var processes = binary{pkg: "internal/pidfiles", seconds: 240}
 
+// counters reads usage by BPF, which kernels before 6.4 refuse.
+var counters = binary{pkg: "internal/bpfiter", seconds: 120}
+
 func everything(in []binary) []binary {
 	out := slices.Clone(in)
 	for i := range out {
@@ -150,7 +153,7 @@ var guests = []guest{
 	{
 		name:     "v2-6.12",
 		machine:  machine{kernel: "kernel-6.12", layout: "v2", modules: disk, memory: 512},
-		binaries: slices.Concat(units, users, []binary{processes, daemon}),
+		binaries: slices.Concat(units, users, []binary{processes, counters, daemon}),
 	},
 }
 
