@@ -474,7 +474,9 @@ func (o *observer) complete(t *Tree, p string, n *Node) error {
 		return err
 	}
 	if configured {
-		n.Foreign = false
+		if n.Foreign { // it was: what was asked of it then is not known any more
+			n.Foreign, n.Marked, n.Populated = false, false, n.Counted && n.Populated
+		}
 		return nil
 	}
 	if n.Foreign {
