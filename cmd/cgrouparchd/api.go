@@ -10,9 +10,9 @@ import (
 
 // commands are the websocket's requests.
 func (d *daemon) commands() map[string]wsapi.Command {
-	looking, comparing := make(chan struct{}, 1), make(chan struct{}, 1)
+	looking := make(chan struct{}, 1)
 	return map[string]wsapi.Command{
-		"compare":       inTurn(comparing, "documents", d.compare),
+		"compare":       d.compare,
 		"get_conf":      d.chronicle.getConf,
 		"get_history":   wsapi.JSON(d.chronicle.getHistory),
 		"get_process":   inTurn(looking, "processes", d.getProcess),

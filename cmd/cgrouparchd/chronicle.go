@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
-	"github.com/cgrouparch/cgrouparch/internal/wsapi"
 	"github.com/cgrouparch/cgrouparch/internal/zkconf"
 )
 
@@ -19,16 +19,24 @@ type chronicle struct {
 	// recent reads ZooKeeper's history; nil with conf_file, which has none.
 	recent func(context.Context) ([]zkconf.Entry, error)
 
-	turn chan struct{}    // capacity 1: held by who reads or uses what follows
-	list []zkconf.Entry   // as it was last read
+	reading  chan struct{} // capacity 1: held by who reads it
+	counting chan struct{} // capacity 1: held by who counts what versions have changed
+
+	mu   sync.Mutex
+	past past
+	what map[[2]string]string // what was counted; not changed, but replaced
+}
+
+// past is ZooKeeper's history as it was read.
+type past struct {
+	list []zkconf.Entry   // when it could be read last; not changed
 	err  error            // why it could not be read since
 	read time.Time        // when that was tried
 	of   *zkconf.Document // what was in force then
-	what map[[2]string]string
 }
 
 func newChronicle(c *control, source zkconf.Source) *chronicle {
-	k := &chronicle{control: c, turn: make(chan struct{}, 1)}
+	k := &chronicle{control: c, reading: make(chan struct{}, 1), counting: make(chan struct{}, 1)}
 	if z, ok := source.(*zkconf.ZooKeeper); ok {
 		k.recent = (&zkconf.Recent{ZooKeeper: z}).Read
 	}
@@ -39,36 +47,88 @@ func newChronicle(c *control, source zkconf.Source) *chronicle {
 // seconds however many do, and never for long.
 const (
 	chroniclePause   = 5 * time.Second
-	chronicleTimeout = 5 * time.Second
+	chronicleTimeout = 2 * time.Second
 )
 
-// hold takes the turn, and reads the history unless it was just read. A nil error is
-// to be followed by release.
-func (k *chronicle) hold(ctx context.Context) error {
-	select {
-	case k.turn <- struct{}{}:
-	case <-ctx.Done():
-		return &wsapi.Error{Code: wsapi.CodeBusy, Message: "too many ask about documents, try again later"}
+func (k *chronicle) last() past {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.past
+}
+
+func (k *chronicle) due(p past) bool {
+	return k.recent != nil && (k.control.document() != p.of || time.Since(p.read) >= chroniclePause)
+}
+
+// look is the history, read anew unless that was just tried. While another one reads it, it is
+// worth waiting for, unless ZooKeeper could not be read before either.
+func (k *chronicle) look(ctx context.Context) past {
+	p := k.last()
+	if !k.due(p) {
+		return p
 	}
-	if inForce := k.control.document(); k.recent != nil && (inForce != k.of || time.Since(k.read) >= chroniclePause) {
-		var list []zkconf.Entry
-		if list, k.err = k.recent(ctx); k.err == nil {
-			k.list = list
+	select {
+	case k.reading <- struct{}{}:
+	default:
+		if p.err != nil {
+			return p
 		}
-		if ctx.Err() == nil || k.err == nil { // whose time was up says nothing about ZooKeeper
-			k.read, k.of = time.Now(), inForce
+		ctx, cancel := context.WithTimeout(ctx, lookTime) // the other one takes less
+		defer cancel()
+		select {
+		case k.reading <- struct{}{}:
+		case <-ctx.Done():
+			return k.last()
+		}
+	}
+	defer func() { <-k.reading }()
+	if p = k.last(); !k.due(p) {
+		return p
+	}
+	// Not with the time of who asks: it says nothing about ZooKeeper.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), chronicleTimeout)
+	defer cancel()
+	p.of = k.control.document()
+	list, err := k.recent(ctx)
+	if err == nil {
+		p.list = list
+	}
+	p.err, p.read = err, time.Now()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.past = p
+	return p
+}
+
+// entry is the newest version that has had this number, nil when there is none.
+func (p *past) entry(version int32) *zkconf.Entry {
+	for i := range p.list {
+		if p.list[i].Version == version {
+			return &p.list[i]
 		}
 	}
 	return nil
 }
 
-func (k *chronicle) release() { <-k.turn }
-
 // stored is one version of the document, as it was written.
 type stored struct {
 	version int32
+	sum     string // zkconf.Sum; of no document empty
 	raw     []byte
 	doc     *zkconf.Document // nil: it has not been decoded
+	entry   *zkconf.Entry    // has the text until it is unpacked
+}
+
+// unpack gives the version its text. cmd is who asks, for the error.
+func (s *stored) unpack(cmd string) (err error) {
+	if s.entry == nil {
+		return nil
+	}
+	if s.raw, err = s.entry.Document(); err != nil {
+		return badRequest("%s: %v", cmd, err)
+	}
+	s.entry = nil
+	return nil
 }
 
 // decode is the document; an error lists its faults.
@@ -79,44 +139,41 @@ func (s stored) decode() (*zkconf.Document, error) {
 	return zkconf.Decode(s.raw, s.version)
 }
 
-// inForce is the document in force, version -1 and nothing before the first one.
-func (k *chronicle) inForce() stored {
-	doc := k.control.document()
-	if doc == nil {
-		return stored{version: -1}
-	}
-	return stored{doc.Version, doc.Raw, doc}
+// stored is the version that was held, which has been decoded.
+func (h held) stored() stored {
+	return stored{version: h.Version, sum: h.sum(), raw: h.Raw, doc: h.Document}
 }
 
-// find finds a version: the newest that has had this number, as far as it is kept. cmd
-// is who asks, for the error.
+// inForce is the document in force, version -1 and nothing before the first one.
+func (k *chronicle) inForce() stored {
+	known := k.control.known()
+	if len(known) == 0 {
+		return stored{version: -1}
+	}
+	return known[0].stored()
+}
+
+// find finds a version: the newest that has had this number, as far as it is kept. It may have
+// to be unpacked. cmd is who asks, for the error.
 func (k *chronicle) find(ctx context.Context, cmd string, version int32) (stored, error) {
 	for _, h := range k.control.known() {
 		if h.Version == version {
-			return stored{version, h.Raw, h.Document}, nil
+			return h.stored(), nil
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, chronicleTimeout)
-	defer cancel()
-	if err := k.hold(ctx); err != nil {
-		return stored{}, err
-	}
-	defer k.release()
-	for _, e := range k.list {
-		if e.Version != version {
-			continue
-		}
-		raw, err := e.Document()
-		if err != nil {
-			return stored{}, badRequest("%s: %v", cmd, err)
-		}
-		return stored{version: version, raw: raw}, nil
+	p := k.last()
+	e := p.entry(version)
+	if e == nil || p.of != k.control.document() { // else the node may have been made anew
+		p = k.look(ctx)
+		e = p.entry(version)
 	}
 	switch {
+	case e != nil:
+		return stored{version: version, sum: e.Sum, entry: e}, nil
 	case k.recent == nil:
 		return stored{}, badRequest("%s: version %d is not kept (a file has no history: there are the versions since the daemon started)", cmd, version)
-	case k.err != nil:
-		return stored{}, badRequest("%s: version %d is not kept since the daemon started, and ZooKeeper's history cannot be read: %v", cmd, version, k.err)
+	case p.err != nil:
+		return stored{}, badRequest("%s: version %d is not kept since the daemon started, and ZooKeeper's history cannot be read: %v", cmd, version, p.err)
 	}
 	return stored{}, badRequest("%s: version %d is not kept (get_history lists those that are)", cmd, version)
 }
@@ -134,6 +191,9 @@ func (k *chronicle) getConf(ctx context.Context, raw json.RawMessage, w io.Write
 	if args.Version != nil && *args.Version >= 0 {
 		var err error
 		if s, err = k.find(ctx, "get_conf", *args.Version); err != nil {
+			return err
+		}
+		if err = s.unpack("get_conf"); err != nil {
 			return err
 		}
 	}
@@ -175,47 +235,92 @@ type versionEntry struct {
 
 // getHistory answers get_history.
 func (k *chronicle) getHistory(ctx context.Context, _ json.RawMessage) (any, error) {
-	ctx, cancel := context.WithTimeout(ctx, chronicleTimeout)
-	defer cancel()
-	if err := k.hold(ctx); err != nil {
-		return nil, err
-	}
-	defer k.release()
+	p := k.look(ctx)
 	out := historyReply{Source: zkconf.KindFile, InForce: -1}
 	if k.recent != nil {
 		out.Source = zkconf.KindZooKeeper
 	}
-	if k.err != nil {
-		out.Problem = k.err.Error()
+	if p.err != nil {
+		out.Problem = p.err.Error()
 	}
 	known := k.control.known()
 	if len(known) > 0 {
 		out.InForce = known[0].Version
 	}
-	out.Versions = withKnown(k.entries(ctx), known)
+	out.Versions = withKnown(k.entries(ctx, p.list), known)
 	return out, nil
 }
 
-// entries are ZooKeeper's versions, with what each changed: counted once for each
-// pair of neighbours, because it takes decoding both.
-func (k *chronicle) entries(ctx context.Context) []versionEntry {
-	out, counted := []versionEntry{}, map[[2]string]string{}
-	for i, e := range k.list {
+// entries are ZooKeeper's versions, with what each changed.
+func (k *chronicle) entries(ctx context.Context, list []zkconf.Entry) []versionEntry {
+	out, changed := []versionEntry{}, k.count(ctx, list)
+	for i, e := range list {
 		v := versionEntry{Version: e.Version, Time: e.Time, Author: e.Author, Reason: e.Reason, Size: e.Size, Sum: e.Sum}
-		if i+1 < len(k.list) {
-			pair := [2]string{k.list[i+1].Sum, e.Sum}
-			what, known := k.what[pair]
-			if !known && ctx.Err() == nil { // else the next question goes on
-				what, known = changes(&k.list[i+1], &k.list[i]), true
-			}
-			if known {
-				counted[pair], v.What = what, &what
-			}
+		if what, known := changed[neighbours(list, i)]; known {
+			v.What = &what
 		}
 		out = append(out, v)
 	}
-	k.what = counted
 	return out
+}
+
+// neighbours names a version and the one before it.
+func neighbours(list []zkconf.Entry, i int) [2]string {
+	if i+1 == len(list) {
+		return [2]string{}
+	}
+	return [2]string{list[i+1].Sum, list[i].Sum}
+}
+
+// count says what each version has changed: counted once for each pair of neighbours, because it takes
+// decoding both, and by one at a time. What there is no time for is left to the next question.
+func (k *chronicle) count(ctx context.Context, list []zkconf.Entry) map[[2]string]string {
+	if known, all := k.counted(list); all {
+		return known
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	select {
+	case k.counting <- struct{}{}:
+	case <-ctx.Done():
+		known, _ := k.counted(list)
+		return known
+	}
+	defer func() { <-k.counting }()
+	known, _ := k.counted(list)
+	for i := range list[:max(len(list)-1, 0)] {
+		if ctx.Err() != nil {
+			break
+		}
+		if pair := neighbours(list, i); !has(known, pair) {
+			known[pair] = changes(&list[i+1], &list[i])
+		}
+	}
+	k.mu.Lock()
+	k.what = known
+	k.mu.Unlock()
+	return known
+}
+
+// counted is what is known of a list, and whether that is all; it is the caller's.
+func (k *chronicle) counted(list []zkconf.Entry) (known map[[2]string]string, all bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	known, all = map[[2]string]string{}, true
+	for i := range list[:max(len(list)-1, 0)] {
+		pair := neighbours(list, i)
+		if what, ok := k.what[pair]; ok {
+			known[pair] = what
+		} else {
+			all = false
+		}
+	}
+	return known, all
+}
+
+func has[K comparable, V any](m map[K]V, key K) bool {
+	_, ok := m[key]
+	return ok
 }
 
 // withKnown adds what this daemon has seen itself: since when, and versions that the
@@ -223,7 +328,7 @@ func (k *chronicle) entries(ctx context.Context) []versionEntry {
 func withKnown(list []versionEntry, known []held) []versionEntry {
 	next := 0 // where what is older than the last known one belongs
 	for _, h := range known {
-		since, sum := h.since.UTC(), zkconf.Sum(h.Raw)
+		since, sum := h.since.UTC(), h.sum()
 		at := slices.IndexFunc(list, func(v versionEntry) bool {
 			return v.Version == h.Version && v.Sum == sum && v.InForceSince == nil
 		})

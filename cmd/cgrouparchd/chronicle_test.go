@@ -18,7 +18,8 @@ import (
 func TestWithKnown(t *testing.T) {
 	at := func(minute int) time.Time { return time.Date(2026, 11, 22, 3, minute, 0, 0, time.UTC) }
 	doc := func(version int32, minute int) held {
-		return held{&zkconf.Document{Version: version, Raw: fmt.Appendf(nil, "text %d", version)}, at(minute)}
+		d := &zkconf.Document{Version: version, Raw: fmt.Appendf(nil, "text %d", version)}
+		return held{d, at(minute), sumOf(d)}
 	}
 	entry := func(version int32, minute int) versionEntry {
 		raw := fmt.Appendf(nil, "text %d", version)
@@ -118,4 +119,102 @@ func TestChronicleReadsSeldom(t *testing.T) {
 		}
 		want(5)
 	})
+}
+
+// TestChronicleHangs: while ZooKeeper hangs, one question in a while waits for it, not for long; what is known is answered
+// at once, and nobody is turned away.
+func TestChronicleHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newChronicle(newControl(zap.NewNop(), t.TempDir(), nil, func(*zkconf.Document) {}), nil)
+		reads, hangs := 0, false
+		k.recent = func(ctx context.Context) ([]zkconf.Entry, error) {
+			reads++
+			if hangs {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return []zkconf.Entry{{Version: 5, Sum: "5"}}, nil
+		}
+		ask := func(ctx context.Context, longest time.Duration, problem bool) {
+			t.Helper()
+			start := time.Now()
+			v, err := k.getHistory(ctx, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if got := v.(historyReply); len(got.Versions) != 1 || (got.Problem != "") != problem || time.Since(start) > longest {
+				t.Errorf("after %v: %+v", time.Since(start), got)
+			}
+		}
+		find := func(version int32, found bool) {
+			t.Helper()
+			start := time.Now()
+			if s, err := k.find(t.Context(), "get_conf", version); (err == nil) != found || err == nil && s.sum != "5" || time.Since(start) > 0 {
+				t.Errorf("version %d: %+v, %v, after %v", version, s, err, time.Since(start))
+			}
+		}
+		want := func(n int) {
+			t.Helper()
+			if reads != n {
+				t.Errorf("read %d times, want %d", reads, n)
+			}
+		}
+		ask(t.Context(), 0, false)
+		time.Sleep(chroniclePause)
+		hangs = true
+		find(5, true) // is in the list: there is nothing to read
+		want(1)
+		short, cancel := context.WithTimeout(t.Context(), time.Millisecond) // a client that goes away
+		defer cancel()
+		go ask(short, chronicleTimeout, true)
+		synctest.Wait()
+		ask(t.Context(), chronicleTimeout, true) // waits for the other one, and not longer
+		for range 3 {
+			ask(t.Context(), 0, true)
+			find(5, true)
+			find(6, false)
+		}
+		want(2)
+		time.Sleep(chroniclePause)
+		go ask(t.Context(), chronicleTimeout, true)
+		synctest.Wait()
+		ask(t.Context(), 0, true) // not again for each
+		find(6, false)
+		synctest.Wait()
+		want(3)
+		time.Sleep(chroniclePause + chronicleTimeout)
+		hangs = false
+		ask(t.Context(), 0, false)
+		want(4)
+	})
+}
+
+// TestHeldSum: the sum of a document is made once, and is the new one's when the text is another.
+func TestHeldSum(t *testing.T) {
+	c := newControl(zap.NewNop(), t.TempDir(), nil, func(*zkconf.Document) {})
+	sums := func() (out []string) {
+		for _, h := range c.known() {
+			out = append(out, h.sum())
+		}
+		return out
+	}
+	a, b := []byte(`{"cpu":{}}`), []byte(`{"memory":{}}`)
+	var want []string
+	for version, raw := range [][]byte{a, a, b} {
+		doc, err := zkconf.Decode(append([]byte(nil), raw...), int32(version))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.accept(doc, fromSource)
+		want = append([]string{zkconf.Sum(raw)}, want...)
+		if diff := cmp.Diff(want, sums()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		doc.Raw[0] = ' ' // would have another sum
+		if diff := cmp.Diff(want, sums()); diff != "" {
+			t.Errorf("made again (-want +got):\n%s", diff)
+		}
+		doc.Raw[0] = '{'
+	}
 }

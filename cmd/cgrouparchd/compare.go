@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/cgrouparch/cgrouparch/internal/confdiff"
@@ -66,35 +68,54 @@ func parseCompare(raw json.RawMessage) (compareArgs, error) {
 }
 
 // compare answers compare.
-func (d *daemon) compare(ctx context.Context, raw json.RawMessage) (any, error) {
+func (d *daemon) compare(ctx context.Context, raw json.RawMessage, w io.Writer) error {
 	args, err := parseCompare(raw)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
 	from, err := d.chronicle.version(ctx, args.From)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	var to stored
+	if args.Document != nil {
+		to = stored{raw: []byte(*args.Document), sum: zkconf.Sum([]byte(*args.Document))}
+	} else if to, err = d.chronicle.version(ctx, args.To); err != nil {
+		return err
+	}
+	snap := d.snapshot.Load()
+	q := compareKey{from: from.version, to: to.version, fromSum: from.sum, toSum: to.sum, sent: args.Document != nil, verbose: args.Verbose}
+	if snap != nil {
+		q.passes = snap.Passes
+	}
+	text, err := d.compared.answer(ctx, q, func() (any, error) { return compareStored(from, to, q, snap) })
+	if err == nil {
+		_, err = w.Write(text)
+	}
+	return err
+}
+
+// compareStored compares two documents; of snap, what this host would make of them, unless it is nil.
+func compareStored(from, to stored, q compareKey, snap *reconcile.Snapshot) (out comparison, err error) {
+	if err := cmp.Or(from.unpack("compare"), to.unpack("compare")); err != nil {
+		return out, err
 	}
 	older, err := from.document()
 	if err != nil {
-		return nil, badRequest("compare: version %d is not valid, so there is nothing to compare with: %v", from.version, zkconf.Faults(err)[0])
+		return out, badRequest("compare: version %d is not valid, so there is nothing to compare with: %v", from.version, zkconf.Faults(err)[0])
 	}
-	out := comparison{From: from.version}
-	var to stored
-	if args.Document != nil {
-		to.raw = []byte(*args.Document)
-	} else {
-		if to, err = d.chronicle.version(ctx, args.To); err != nil {
-			return nil, err
-		}
+	out.From = from.version
+	if !q.sent {
 		out.To = &to.version
 	}
 	newer := out.read(to)
 	if newer == nil {
 		return out, nil
 	}
-	out.differ(confdiff.Compare(older, newer), bytes.Equal(from.raw, to.raw), args.Verbose)
-	if snap := d.snapshot.Load(); snap != nil {
+	out.differ(confdiff.Compare(older, newer), bytes.Equal(from.raw, to.raw), q.verbose)
+	if snap != nil {
 		host := snap.Compile(older, newer)
 		out.host(host[0], host[1])
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,20 +29,24 @@ func comparing(t testing.TB, documents ...string) *daemon {
 		}
 		c.accept(doc, fromSource)
 	}
-	return &daemon{control: c, chronicle: newChronicle(c, nil)}
+	return &daemon{control: c, chronicle: newChronicle(c, nil), compared: newCompared()}
 }
 
 func askCompare(t testing.TB, d *daemon, args string) (comparison, string) {
 	t.Helper()
-	v, err := d.compare(t.Context(), json.RawMessage(args))
-	if err != nil {
+	var text bytes.Buffer
+	if err := d.compare(t.Context(), json.RawMessage(args), &text); err != nil {
 		var known *wsapi.Error
 		if !errors.As(err, &known) || known.Code != wsapi.CodeBadRequest {
 			t.Errorf("%s: %v", args, err)
 		}
 		return comparison{}, err.Error()
 	}
-	return v.(comparison), ""
+	var c comparison
+	if err := json.Unmarshal(text.Bytes(), &c); err != nil {
+		t.Fatal(err)
+	}
+	return c, ""
 }
 
 func TestCompare(t *testing.T) {

@@ -23,8 +23,9 @@ type control struct {
 	mu        sync.Mutex
 	seen      int32
 	inForce   *zkconf.Document
-	since     time.Time // when it came into force
-	past      []held    // that were in force before it, oldest first
+	since     time.Time     // when it came into force
+	sum       func() string // its held.sum
+	past      []held        // that were in force before it, oldest first
 	from      string
 	unsaved   bool // the document in force could not be kept
 	rejected  *rejection
@@ -38,6 +39,12 @@ type control struct {
 type held struct {
 	*zkconf.Document
 	since time.Time
+	sum   func() string // zkconf.Sum of the text, made when somebody asks, once
+}
+
+func sumOf(doc *zkconf.Document) func() string {
+	raw := doc.Raw // and nothing else of it
+	return sync.OnceValue(func() string { return zkconf.Sum(raw) })
 }
 
 // rejection is a version that is not in force, and why.
@@ -142,6 +149,9 @@ func (c *control) accept(doc *zkconf.Document, from string) bool {
 	fresh := old == nil || old.Version != doc.Version || c.from != from
 	c.inForce, c.from = doc, from
 	same := old != nil && bytes.Equal(old.Raw, doc.Raw)
+	if !same {
+		c.sum = sumOf(doc)
+	}
 	if !same || old.Version != doc.Version {
 		c.since = time.Now()
 	}
@@ -225,7 +235,7 @@ func (c *control) keep(old, doc *zkconf.Document) {
 	if old == nil || old.Version == doc.Version && bytes.Equal(old.Raw, doc.Raw) {
 		return
 	}
-	c.past = append(c.past, held{old, c.since})
+	c.past = append(c.past, held{old, c.since, c.sum})
 	size := 0
 	for i := len(c.past) - 1; i >= 0; i-- {
 		size += len(c.past[i].Raw)
@@ -243,7 +253,7 @@ func (c *control) known() []held {
 	defer c.mu.Unlock()
 	var list []held
 	if c.inForce != nil {
-		list = append(list, held{c.inForce, c.since})
+		list = append(list, held{c.inForce, c.since, c.sum})
 	}
 	for _, h := range slices.Backward(c.past) {
 		list = append(list, h)

@@ -77,6 +77,7 @@ type daemon struct {
 	source     zkconf.Source
 	control    *control
 	chronicle  *chronicle
+	compared   *compared
 	pidFiles   *pidfiles.Source
 	pidWatch   *pidfiles.Watch
 	reconciler *reconcile.Reconciler
@@ -152,7 +153,7 @@ func newDaemon(c *config.Config, log *zap.Logger) (*daemon, error) {
 	}
 	d.layout = d.reconciler.Layout()
 	d.control = newControl(log, c.StateDir, d.source, d.reconciler.SetDocument)
-	d.chronicle = newChronicle(d.control, d.source)
+	d.chronicle, d.compared = newChronicle(d.control, d.source), newCompared()
 	if err := d.accounting(); err != nil {
 		return nil, err
 	}

@@ -56,20 +56,28 @@ func arguments(cmd string, args json.RawMessage, into any) error {
 const lookTime = 5 * time.Second
 
 // inTurn makes a command wait until no other of its turn is being answered. Those that look at processes read /proc,
-// and get_process every pid file as well, which costs a descriptor each and holds up the passes that read them; those
-// about documents decode them. However many clients ask, the host pays for one at a time. about says what they ask.
+// and get_process every pid file as well, which costs a descriptor each and holds up the passes that read them.
+// However many clients ask, the host pays for one at a time. about says what they ask.
 func inTurn(turn chan struct{}, about string, f func(context.Context, json.RawMessage) (any, error)) wsapi.Command {
 	return wsapi.JSON(func(ctx context.Context, raw json.RawMessage) (any, error) {
 		ctx, cancel := context.WithTimeout(ctx, lookTime)
 		defer cancel()
-		select {
-		case turn <- struct{}{}:
-		case <-ctx.Done():
-			return nil, &wsapi.Error{Code: wsapi.CodeBusy, Message: "too many ask about " + about + ", try again later"}
+		if err := take(ctx, turn, about); err != nil {
+			return nil, err
 		}
 		defer func() { <-turn }()
 		return f(ctx, raw)
 	})
+}
+
+// take waits for a turn as long as ctx lasts.
+func take(ctx context.Context, turn chan struct{}, about string) error {
+	select {
+	case turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return &wsapi.Error{Code: wsapi.CodeBusy, Message: "too many ask about " + about + ", try again later"}
+	}
 }
 
 // getProcesses lists the processes in a configured cgroup and below it.
