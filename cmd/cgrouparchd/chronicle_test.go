@@ -187,6 +187,15 @@ func TestChronicleHangs(t *testing.T) {
 		hangs = false
 		ask(t.Context(), 0, false)
 		want(4)
+		// Who goes away says nothing about ZooKeeper.
+		time.Sleep(chroniclePause)
+		k.recent = func(ctx context.Context) ([]zkconf.Entry, error) {
+			time.Sleep(chronicleTimeout / 2)
+			return []zkconf.Entry{{Version: 5, Sum: "5"}}, ctx.Err()
+		}
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		ask(gone, chronicleTimeout/2, false)
 	})
 }
 

@@ -107,7 +107,6 @@ func TestRecentReadsOnce(t *testing.T) {
 			do(c.s.conn.Delete(c.history()+"/version-000000000"+n, -1))
 		}
 		do(c.s.conn.Delete(c.history(), -1))
-		want("")
 		do(c.ensureHistory(ctx, acl))
 		write("e", "f", "g", "h")
 		want("h g f e")
