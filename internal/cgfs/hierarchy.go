@@ -197,7 +197,8 @@ func stat(at int, rel string) (Info, unix.Errno) {
 func oldStat(at int, rel string) (Info, unix.Errno) {
 	var st unix.Stat_t
 	if err := unix.Fstatat(at, rel, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		errno, _ := err.(unix.Errno) // it is never another kind
+		errno := unix.EIO // in case it is of another kind, which none is
+		errors.As(err, &errno)
 		return Info{}, errno
 	}
 	return Info{Inode: st.Ino, Changed: time.Unix(st.Mtim.Unix()), Leaf: st.Nlink == 2}, 0

@@ -156,7 +156,7 @@ func TestStatusCommand(t *testing.T) {
 	eventually(t, "the new daemon speaks", func() error {
 		var status struct{ Agents struct{ Publishing string } }
 		if err := json.Unmarshal([]byte(d.status()), &status); err != nil || status.Agents.Publishing != me {
-			return fmt.Errorf("%v: %+v", err, status)
+			return fmt.Errorf("%+v: %w", status, err)
 		}
 		return nil
 	})
