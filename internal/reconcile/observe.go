@@ -5,7 +5,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
@@ -495,84 +494,6 @@ func (o *observer) complete(t *Tree, p string, n *Node) error {
 	return nil
 }
 
-// populated says whether dir itself holds processes. The list of a threaded cgroup
-// cannot be had: it is taken for one that does.
-func (o *observer) populated(dir string) (bool, error) {
-	procs, err := o.fs.Procs(dir, nil)
-	if errors.Is(err, cgfs.ErrNotSupported) {
-		return true, nil
-	}
-	return len(procs) > 0, err
-}
-
-// control reads what the cgroups above our root enable.
-func (o *observer) control(t *Tree) error {
-	o.state.Control, o.reshaped = nil, true
-	if !t.Controlled || t.Root == "" {
-		return nil
-	}
-	for dir := parent(t.Root); ; dir = parent(dir) {
-		c, err := o.controlOf(dir)
-		if err != nil {
-			return err
-		}
-		o.state.Control = append(o.state.Control, c)
-		if dir == "" {
-			break
-		}
-	}
-	slices.Reverse(o.state.Control)
-	return nil
-}
-
-func (o *observer) controlOf(dir string) (Control, error) {
-	c := Control{Dir: dir}
-	if slices.Contains(o.state.Missing, dir) {
-		return c, nil
-	}
-	if _, err := o.watched(dir); err != nil {
-		return c, err
-	}
-	text, err := o.fs.Read(dir, ControlFile)
-	if err != nil {
-		return c, err
-	}
-	c.Enabled = strings.Fields(text)
-	// Only the kernel's own root has no type.
-	switch _, err := o.fs.Read(dir, typeFile); {
-	case errors.Is(err, cgfs.ErrNotExist):
-		return c, nil
-	case err != nil:
-		return c, err
-	}
-	c.Populated, err = o.populated(dir)
-	return c, err
-}
-
-// controls reads what a cgroup of a controlled tree enables, and whether a
-// configured one holds processes that stand in the way.
-func (o *observer) controls(t *Tree, p string, d *Dir, n *Node) error {
-	if !t.Controlled {
-		return nil
-	}
-	if n.Enabled == nil {
-		text, err := o.fs.Read(t.Full(p), ControlFile)
-		if err != nil {
-			return err
-		}
-		n.Enabled = append([]string{}, strings.Fields(text)...)
-	}
-	if d == nil || n.Counted || len(d.Enable) == 0 && len(n.Enabled) == 0 {
-		return nil
-	}
-	procs, err := o.fs.Procs(t.Full(p), nil)
-	if err != nil && !errors.Is(err, cgfs.ErrNotSupported) {
-		return err
-	}
-	n.Counted, n.Populated = true, len(procs) > 0
-	return nil
-}
-
 func (o *observer) read(dir, file string) (Value, error) {
 	text, err := o.fs.Read(dir, file)
 	if errors.Is(err, cgfs.ErrNotExist) {
@@ -582,57 +503,4 @@ func (o *observer) read(dir, file string) (Value, error) {
 		return Value{}, nil
 	}
 	return Value{Text: text, Exists: err == nil}, err
-}
-
-// files are the control files of p that the tree speaks of.
-func (t *Tree) files(p string) []string {
-	var out []string
-	if d, ok := t.Dir(p); ok {
-		out = append(out, d.Inherit...)
-		for _, s := range d.Settings {
-			out = append(out, s.source())
-		}
-	}
-	for _, i := range t.resets[p] {
-		out = append(out, t.Resets[i].source())
-	}
-	return out
-}
-
-// armed finds the disks whose counters run already: the hierarchy's root lists a
-// disk from the moment that any cgroup has a rule for it.
-func (o *observer) armed(t *Tree) error {
-	if len(t.Arm) == 0 {
-		return nil
-	}
-	o.state.Armed, o.state.Ruled = map[string]bool{}, map[string][]string{}
-	text, err := o.fs.Read("", cgfs.ArmedFile)
-	if errors.Is(err, cgfs.ErrNotExist) { // a kernel without throttling counts elsewhere
-		for _, disk := range t.Arm {
-			o.state.Armed[disk] = true
-		}
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, disk := range t.Arm {
-		o.state.Armed[disk] = strings.Contains("\n"+text, "\n"+disk+" ")
-	}
-	if !slices.ContainsFunc(t.Arm, func(disk string) bool { return !o.state.Armed[disk] }) {
-		return nil
-	}
-	for p := range o.state.Nodes {
-		rules, err := o.fs.Read(t.Full(p), cgfs.ArmFile)
-		if err != nil {
-			if err := o.unlessGone(p, err); err != nil {
-				return err
-			}
-		}
-		for line := range strings.Lines(rules) {
-			disk, _, _ := strings.Cut(line, " ")
-			o.state.Ruled[disk] = append(o.state.Ruled[disk], p)
-		}
-	}
-	return nil
 }
