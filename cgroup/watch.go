@@ -48,7 +48,8 @@ type WatchOptions struct {
 	// knows memory only.
 	Pressure []string
 	// Stall and Window: on v2 it is pressure when processes wait for Stall within a
-	// Window. 0: 100 ms in 1 s. The kernel takes windows of 0.5 to 10 s.
+	// Window. 0: 200 ms in 2 s. The kernel takes windows of 0.5 to 10 s, and without
+	// CAP_SYS_RESOURCE multiples of 2 s only.
 	Stall, Window time.Duration
 }
 
@@ -61,23 +62,24 @@ func (n *Node) Watch(ctx context.Context, o WatchOptions) (<-chan Event, error) 
 		o.Interval = time.Second
 	}
 	if o.Stall <= 0 {
-		o.Stall = 100 * time.Millisecond
+		o.Stall = 200 * time.Millisecond
 	}
 	if o.Window <= 0 {
-		o.Window = time.Second
+		o.Window = 2 * time.Second
 	}
 	w := &watch{node: n, options: o, known: map[place]*known{}, at: map[member]place{}, out: make(chan Event)}
 	var err error
 	if w.changes, err = cgfs.NewWatcher(); err != nil {
 		return nil, err
 	}
-	if w.alarms, err = cgfs.NewAlarms(); err != nil {
-		_ = w.changes.Close()
-		return nil, err
+	if len(o.Pressure) > 0 {
+		w.alarms, err = cgfs.NewAlarms()
 	}
-	if err := w.begin(); err != nil {
-		_ = w.changes.Close()
-		_ = w.alarms.Close()
+	if err == nil {
+		err = w.begin()
+	}
+	if err != nil {
+		w.close()
 		return nil, err
 	}
 	go w.run(ctx)
@@ -109,7 +111,7 @@ type watch struct {
 	node    *Node
 	options WatchOptions
 	changes *cgfs.Watcher
-	alarms  *cgfs.Alarms
+	alarms  *cgfs.Alarms // nil unless asked for: waiting takes a thread
 	oom     *cgfs.OOMKills
 
 	known map[place]*known
@@ -140,6 +142,13 @@ func (w *watch) begin() error {
 	return nil
 }
 
+func (w *watch) close() {
+	_ = w.changes.Close()
+	if w.alarms != nil {
+		_ = w.alarms.Close()
+	}
+}
+
 // run passes on what the kernel reports. The two readers end when what they read
 // is closed.
 func (w *watch) run(ctx context.Context) {
@@ -149,13 +158,14 @@ func (w *watch) run(ctx context.Context) {
 	done := make(chan struct{})
 	var readers sync.WaitGroup
 	readers.Go(func() { failed <- pass(done, w.changes.Read, changed) })
-	readers.Go(func() { failed <- pass(done, w.alarms.Wait, alarmed) })
+	if w.alarms != nil {
+		readers.Go(func() { failed <- pass(done, w.alarms.Wait, alarmed) })
+	}
 	ticker := time.NewTicker(w.options.Interval)
 	defer func() {
 		ticker.Stop()
 		close(done)
-		_ = w.changes.Close()
-		_ = w.alarms.Close()
+		w.close()
 		readers.Wait()
 	}()
 	for {

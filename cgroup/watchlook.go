@@ -132,7 +132,9 @@ func (w *watch) forget(at place) {
 	w.left(at, k.pids)
 	delete(w.known, at)
 	w.changes.Remove(at.h, at.dir)
-	w.alarms.Remove(at.h, at.dir)
+	if w.alarms != nil {
+		w.alarms.Remove(at.h, at.dir)
+	}
 	w.event(Event{Kind: EventDisappeared}, at)
 }
 

@@ -12,14 +12,20 @@ import (
 
 // Alarms waits for the kernel to say that cgroups are under pressure: stall
 // triggers of v2 (Documentation/accounting/psi.rst), memory.pressure_level of v1
-// (memory.rst, "Memory Pressure"). All of them sit in one epoll instance, which
-// the runtime's poller watches in turn, so that any number costs no thread.
+// (memory.rst, "Memory Pressure"). All of them sit in one epoll instance, so that
+// any number costs one thread, which Wait blocks. The runtime's poller cannot wait
+// in its stead: to ask a stall trigger whether it has fired is to take that from
+// it (psi_trigger_poll), and an epoll instance that watches ours asks first.
 type Alarms struct {
-	file *os.File // the epoll instance
+	epoll int
+	stop  int // an eventfd, number 0 in set
 
-	mu   sync.Mutex
-	next int32
-	set  map[int32]*alarm
+	waiting sync.Mutex // held by Wait, so that Close closes nothing under it
+
+	mu     sync.Mutex
+	closed bool
+	last   int32
+	set    map[int32]*alarm
 }
 
 type alarm struct {
@@ -43,14 +49,20 @@ type Stall struct{ Some, Window time.Duration }
 
 // NewAlarms waits for nothing yet. Close it when done.
 func NewAlarms() (*Alarms, error) {
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err == nil {
-		err = unix.SetNonblock(fd, true) // os.File takes it for the runtime's poller then
-	}
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("wait for pressure: %w", err)
 	}
-	return &Alarms{file: os.NewFile(uintptr(fd), "epoll"), set: map[int32]*alarm{}}, nil
+	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		_ = unix.Close(epoll)
+		return nil, fmt.Errorf("wait for pressure: %w", err)
+	}
+	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, stop, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
+		_, _ = unix.Close(stop), unix.Close(epoll)
+		return nil, fmt.Errorf("wait for pressure: %w", err)
+	}
+	return &Alarms{epoll: epoll, stop: stop, set: map[int32]*alarm{}}, nil
 }
 
 // Add waits for pressure on a cgroup. v1 has levels instead of stalls: any
@@ -99,25 +111,25 @@ func (a *Alarms) refused(at Alarm, file string, err error) error {
 	if errors.Is(err, unix.ENOENT) && at.Hierarchy.Exists(at.Dir, "cgroup.procs") {
 		err = fmt.Errorf("%w (%w)", ErrNotSupported, err)
 	}
+	if errors.Is(err, unix.EINVAL) { // psi_trigger_create
+		err = fmt.Errorf("%w (a window lasts 0.5 to 10 s, and without CAP_SYS_RESOURCE whole multiples of 2 s)", err)
+	}
 	return &Error{Op: "wait for pressure", Path: at.Hierarchy.Display(at.Dir, file), Err: err}
 }
 
 func (a *Alarms) add(one *alarm, events uint32) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.next++
-	raw, err := a.file.SyscallConn()
-	if err == nil {
-		ctl := raw.Control(func(fd uintptr) {
-			err = unix.EpollCtl(int(fd), unix.EPOLL_CTL_ADD, one.fds[0], &unix.EpollEvent{Events: events, Fd: a.next})
-		})
-		err = errors.Join(ctl, err)
+	err := os.ErrClosed
+	if !a.closed {
+		a.last++
+		err = unix.EpollCtl(a.epoll, unix.EPOLL_CTL_ADD, one.fds[0], &unix.EpollEvent{Events: events, Fd: a.last})
 	}
 	if err != nil {
 		one.close()
 		return &Error{Op: "wait for pressure", Path: one.Hierarchy.Display(one.Dir), Err: err}
 	}
-	a.set[a.next] = one
+	a.set[a.last] = one
 	return nil
 }
 
@@ -140,29 +152,32 @@ func (a *Alarms) Remove(h *Hierarchy, dir string) {
 }
 
 // Wait returns what is under pressure now. An alarm whose cgroup was removed
-// ends by itself. os.ErrClosed after Close.
+// ends by itself. os.ErrClosed after Close. It is for one goroutine.
 func (a *Alarms) Wait() ([]Alarm, error) {
-	raw, err := a.file.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
+	a.waiting.Lock()
+	defer a.waiting.Unlock()
+	events := make([]unix.EpollEvent, 64)
 	for {
-		events, n := make([]unix.EpollEvent, 64), 0
-		var waitErr error
-		err := raw.Read(func(fd uintptr) bool {
-			n, waitErr = unix.EpollWait(int(fd), events, 0)
-			return n > 0 || waitErr != nil && !errors.Is(waitErr, unix.EINTR)
-		})
-		if err = errors.Join(err, waitErr); err != nil {
-			if errors.Is(err, os.ErrClosed) {
-				return nil, os.ErrClosed
-			}
+		if a.isClosed() {
+			return nil, os.ErrClosed
+		}
+		n, err := unix.EpollWait(a.epoll, events, -1)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
 			return nil, fmt.Errorf("wait for pressure: %w", err)
 		}
 		if out := a.fired(events[:n]); len(out) > 0 {
 			return out, nil
 		}
 	}
+}
+
+func (a *Alarms) isClosed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.closed
 }
 
 func (a *Alarms) fired(events []unix.EpollEvent) []Alarm {
@@ -189,12 +204,21 @@ func (a *Alarms) fired(events []unix.EpollEvent) []Alarm {
 
 // Close ends a Wait that is under way, and all alarms.
 func (a *Alarms) Close() error {
-	err := a.file.Close()
 	a.mu.Lock()
-	defer a.mu.Unlock()
+	if a.closed {
+		a.mu.Unlock()
+		return os.ErrClosed
+	}
+	a.closed = true
 	for id, one := range a.set {
 		delete(a.set, id)
 		one.close()
 	}
-	return err
+	a.mu.Unlock()
+	if err := write(a.stop, "\x01\x00\x00\x00\x00\x00\x00\x00"); err != nil {
+		return fmt.Errorf("stop to wait for pressure: %w", err)
+	}
+	a.waiting.Lock()
+	defer a.waiting.Unlock()
+	return errors.Join(unix.Close(a.epoll), unix.Close(a.stop))
 }
