@@ -10,7 +10,7 @@ import (
 // Sleeper starts a process that does nothing until the test ends, and returns its number.
 func Sleeper(t testing.TB) int {
 	t.Helper()
-	cmd := exec.Command("sleep", "1000")
+	cmd := exec.Command("sleep", "600")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
