@@ -73,7 +73,7 @@ func TestImports(t *testing.T) {
 		"internal/reconcile":  {"internal/cgfs", "internal/pidfiles", "internal/procevents", "internal/statefile", "internal/zkconf"},
 		"internal/statefile":  nil,
 		"internal/testhost":   nil, // used by tests only, as is
-		"internal/testserver": nil,
+		"internal/testserver": {"internal/testhost"},
 		"internal/top":        nil,
 		"internal/wsapi":      nil,
 		"internal/zkconf":     {"internal/cgfs", "internal/statefile"},
