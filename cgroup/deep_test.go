@@ -4,47 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
+	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-)
 
-// dig makes a chain of cgroups below one hierarchy's n, longer than a path can say, and
-// puts a process into the last.
-func dig(t *testing.T, n *Node, name string, pid int) {
-	t.Helper()
-	at, err := os.OpenRoot(n.Dir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 6000/(len(name)+1) + 1 {
-		if err := at.Mkdir(name, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		next, err := at.OpenRoot(name)
-		_ = at.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		at = next
-	}
-	defer at.Close()
-	if pid == 0 {
-		return
-	}
-	f, err := at.OpenFile("cgroup.procs", syscall.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := f.WriteString(strconv.Itoa(pid)); err != nil {
-		t.Fatal(err)
-	}
-}
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
+)
 
 // TestTooDeepForAPath: what has no path the kernel takes is met by Walk as such, and
 // goes with what it is in.
@@ -53,7 +20,7 @@ func TestTooDeepForAPath(t *testing.T) {
 		t.Run(hierarchy, func(t *testing.T) {
 			h, err := Open(Options{})
 			if err != nil {
-				skip(t, "needs cgroups: %v", err)
+				testhost.Lacks(t, "needs cgroups: %v", err)
 			}
 			_, err = h.Node(hierarchy + ":/")
 			h.Close()
@@ -71,8 +38,9 @@ func TestTooDeepForAPath(t *testing.T) {
 
 func tooDeep(t *testing.T, host *Host, hierarchy, name string) {
 	top, to := create(t, host, hierarchy+":/top"), create(t, host, fmt.Sprintf("%s:/to%d", hierarchy, len(name)))
-	pid := sleeper(t)
-	dig(t, top, name, pid)
+	pid := testhost.Sleeper(t)
+	names := slices.Repeat([]string{name}, 6000/(len(name)+1)+1)
+	testhost.Enter(t, testhost.Dig(t, top.Dir(), names...), pid)
 	tooLong := 0
 	for _, err := range top.Walk() {
 		if errors.Is(err, ErrTooLong) {
@@ -101,7 +69,7 @@ func tooDeep(t *testing.T, host *Host, hierarchy, name string) {
 	}
 
 	top = create(t, host, hierarchy+":/top")
-	dig(t, top, name, 0)
+	testhost.Dig(t, top.Dir(), names...)
 	if removed, err := top.DeleteEmpty(); len(removed) < 10 || err != nil || top.Exists() {
 		t.Errorf("all empty: removed %d, %v", len(removed), err)
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // nobody is a user that every system has and that owns nothing.
@@ -45,7 +47,7 @@ func TestDelegate(t *testing.T) {
 		}
 		for _, one := range n.Split() {
 			others := create(t, host, strings.Replace(one.String(), "mine", "others", 1))
-			stranger := sleeper(t)
+			stranger := testhost.Sleeper(t)
 			if err := others.Add(stranger); err != nil {
 				t.Fatal(err)
 			}

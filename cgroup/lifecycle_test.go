@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 func TestMembers(t *testing.T) {
@@ -18,7 +20,7 @@ func TestMembers(t *testing.T) {
 	if a.Version() == 2 {
 		b = create(t, host, "/c") // an inner cgroup takes processes as long as it enables nothing
 	}
-	pid, other := sleeper(t), sleeper(t)
+	pid, other := testhost.Sleeper(t), testhost.Sleeper(t)
 	for range 2 { // the second time it is silent
 		if err := a.Add(pid, other); err != nil {
 			t.Fatal(err)
@@ -59,7 +61,7 @@ func TestMembers(t *testing.T) {
 func TestCreateAndDelete(t *testing.T) {
 	host := openGrouped(t)
 	a, b := create(t, host, "/a"), create(t, host, "/a/b/c")
-	pid := sleeper(t)
+	pid := testhost.Sleeper(t)
 	if err := b.Add(pid); err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +113,7 @@ func TestDeleteEmpty(t *testing.T) {
 		create(t, host, p)
 	}
 	keep := must[*Node](t)(host.Node("/b/c"))
-	if err := keep.Add(sleeper(t)); err != nil {
+	if err := keep.Add(testhost.Sleeper(t)); err != nil {
 		t.Fatal(err)
 	}
 	a := must[*Node](t)(host.Node("/a"))
@@ -263,7 +265,7 @@ func TestNewCpuset(t *testing.T) {
 	has(t, "cpuset")
 	host := open(t, "cpuset")
 	n := create(t, host, "cpuset:/a/b")
-	if err := n.Add(sleeper(t)); err != nil {
+	if err := n.Add(testhost.Sleeper(t)); err != nil {
 		t.Fatal(err)
 	}
 	effective := must[CPUs](t)(n.CPUSet().EffectiveCPUs.Get())

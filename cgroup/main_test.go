@@ -3,15 +3,15 @@ package cgroup
 import (
 	"context"
 	"flag"
-	"fmt"
 	"os"
-	"os/exec"
 	"path"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // childEnv makes the test binary behave as a child that says where it is.
@@ -62,10 +62,10 @@ func openGrouped(t *testing.T) *Host {
 
 func openRoot(t *testing.T, o Options, root string) *Host {
 	t.Helper()
-	o.Root = fmt.Sprintf("cgatest-cgpkg-%d-%s", os.Getpid(), strings.ReplaceAll(t.Name(), "/", "-"))
+	o.Root = testhost.Root(t)
 	h, err := Open(o)
 	if err != nil {
-		skip(t, "needs cgroups: %v", err)
+		testhost.Lacks(t, "needs cgroups: %v", err)
 	}
 	t.Cleanup(h.Close)
 	n, err := h.Node(root)
@@ -74,19 +74,9 @@ func openRoot(t *testing.T, o Options, root string) *Host {
 	}
 	t.Cleanup(func() { removeRoot(t, o.Root, n) })
 	if err := n.Create(); err != nil {
-		skip(t, "needs root and writable cgroups: %v", err)
+		testhost.Lacks(t, "needs root and writable cgroups: %v", err)
 	}
 	return h
-}
-
-// skip ends a test that this host cannot run, which is a failure where everything
-// has to be run.
-func skip(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CGROUPARCHD_TEST_ALL") == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
 }
 
 // has skips a test where a controller is not to be had: that is this host's layout,
@@ -95,7 +85,7 @@ func has(t *testing.T, controllers ...string) {
 	t.Helper()
 	h, err := Open(Options{})
 	if err != nil {
-		skip(t, "needs cgroups: %v", err)
+		testhost.Lacks(t, "needs cgroups: %v", err)
 	}
 	defer h.Close()
 	for _, c := range controllers {
@@ -136,17 +126,6 @@ func create(t *testing.T, h *Host, name string) *Node {
 		t.Fatal(err)
 	}
 	return n
-}
-
-// sleeper starts a process that does nothing for long.
-func sleeper(t *testing.T) int {
-	t.Helper()
-	cmd := exec.Command("sleep", "600")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	return cmd.Process.Pid
 }
 
 // must takes the error of a getter.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // child is a process that says where it was born, in hierarchies and directories.
@@ -173,7 +174,7 @@ func TestStartWithoutDevices(t *testing.T) {
 func BenchmarkStart(b *testing.B) {
 	for _, name := range []string{"/", "cpu:/", "cpu,memory:/"} {
 		b.Run(strings.ReplaceAll(name, "/", ""), func(b *testing.B) {
-			h, err := Open(Options{Root: fmt.Sprintf("cgatest-cgpkg-bench-%d", os.Getpid())})
+			h, err := Open(Options{Root: testhost.Root(b)})
 			if err != nil {
 				b.Skip(err)
 			}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // childStays is the value of childEnv for a child that stays until it is killed.
@@ -61,7 +63,7 @@ func TestSpreadThreads(t *testing.T) {
 	}
 
 	r := watchNode(t, create(t, host, "cpu:/vm"), WatchOptions{})
-	marker := sleeper(t)
+	marker := testhost.Sleeper(t)
 	for range 3 { // each of these makes several looks
 		if err := emulator.Add(marker); err != nil {
 			t.Fatal(err)
@@ -101,7 +103,7 @@ func TestThreadedSubtree(t *testing.T) {
 	host := open(t, "unified")
 	top := create(t, host, "unified:/t")
 	inner := create(t, host, "unified:/t/x")
-	pid := sleeper(t)
+	pid := testhost.Sleeper(t)
 	if err := inner.WriteFile("cgroup.type", "threaded"); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +140,7 @@ func TestThreadedSubtree(t *testing.T) {
 func TestDeleteToNowhere(t *testing.T) {
 	host := openGrouped(t)
 	n := create(t, host, "/a")
-	if err := n.Add(sleeper(t)); err != nil {
+	if err := n.Add(testhost.Sleeper(t)); err != nil {
 		t.Fatal(err)
 	}
 	to, err := host.Node("/missing")

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // recorder collects the events of a watch.
@@ -77,7 +79,7 @@ func TestWatchTreeAndMembers(t *testing.T) {
 	a := create(t, host, "cpu:/w/a/deep")
 	r.want(EventAppeared, "/w/a")
 	r.want(EventAppeared, "/w/a/deep")
-	pid := sleeper(t)
+	pid := testhost.Sleeper(t)
 	if err := a.Add(pid); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +160,7 @@ func TestWatchReplaced(t *testing.T) {
 	if there != 1 {
 		t.Error("at the end it is not there")
 	}
-	pid := sleeper(t)
+	pid := testhost.Sleeper(t)
 	if err := n.Add(pid); err != nil { // it is the new one that is watched
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/cgrouparch/cgrouparch/internal/bpfiter"
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
-	"github.com/cgrouparch/cgrouparch/internal/testserver"
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // realCounters opens those of the kernel that runs.
@@ -21,7 +21,7 @@ func realCounters(t *testing.T, version int) OpenCounters {
 	t.Helper()
 	r, err := bpfiter.Open(version, 1)
 	if err != nil {
-		testserver.Unavailable(t, err.Error())
+		testhost.Lacks(t, "%v", err)
 	}
 	r.Close()
 	return func(version, places int) (Counters, error) { return bpfiter.Open(version, places) }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
-	"github.com/cgrouparch/cgrouparch/internal/testserver"
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // testCgroup makes a cgroup of the test's own in the v1 hierarchy of a
@@ -25,14 +26,13 @@ func testCgroup(t testing.TB, controller string) (*cgfs.Hierarchy, string) {
 	mount := "/sys/fs/cgroup/" + controller
 	h, err := cgfs.OpenHierarchy(mount)
 	if err != nil {
-		testserver.Unavailable(t, "no cgroup v1 hierarchy: "+err.Error())
+		testhost.Lacks(t, "no cgroup v1 hierarchy: %v", err)
 	}
 	t.Cleanup(func() { _ = h.Close() })
-	dir := fmt.Sprintf("cgatest-%d-%s", os.Getpid(), strings.ReplaceAll(t.Name(), "/", "-"))
+	dir := testhost.Root(t)
 	if err := h.Mkdir(dir); err != nil {
-		testserver.Unavailable(t, "cgroups cannot be made: "+err.Error())
+		testhost.Lacks(t, "cgroups cannot be made: %v", err)
 	}
-	t.Cleanup(func() { removeTree(t, h, dir) })
 	return h, dir
 }
 
@@ -43,23 +43,12 @@ func makeCgroup(t testing.TB, h *cgfs.Hierarchy, dir string) {
 	}
 }
 
-// removeTree removes dir, moving what is left in it to the mount's cgroup.
-func removeTree(t testing.TB, h *cgfs.Hierarchy, dir string) {
-	children, _ := h.Children(dir)
-	for _, c := range children {
-		removeTree(t, h, dir+"/"+c)
+// removeCgroup removes a cgroup with what is left in it, as somebody else would.
+func removeCgroup(t testing.TB, h *cgfs.Hierarchy, dir string) {
+	t.Helper()
+	if err := testhost.Remove(filepath.Join(h.Mount(), dir)); err != nil {
+		t.Error(err)
 	}
-	for range 100 {
-		pids, _ := h.Procs(dir, nil)
-		for _, pid := range pids {
-			_ = h.Write("", "cgroup.procs", fmt.Sprint(pid))
-		}
-		if err := h.Rmdir(dir); err == nil {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Errorf("cgroup %s is left over", h.Display(dir))
 }
 
 // runIn runs a shell command inside a cgroup.
@@ -112,13 +101,13 @@ func TestRealCPU(t *testing.T) {
 	}
 
 	// Removed and made again between two slots: its own count, never the old one.
-	removeTree(t, h, root+"/a")
+	removeCgroup(t, h, root+"/a")
 	makeCgroup(t, h, root+"/a")
 	v = decodeSlot(t, sampleText(s))["cpu"]
 	if n := usageOf(v.Sub["a"].Value["usage"]); n != 0 {
 		t.Errorf("a cgroup made again shows %d", n)
 	}
-	removeTree(t, h, root+"/b")
+	removeCgroup(t, h, root+"/b")
 	v = decodeSlot(t, sampleText(s))["cpu"]
 	if len(v.Sub["b"].Value) != 0 || len(v.Value) != 1 {
 		t.Errorf("after b was removed: %+v", v)
@@ -165,13 +154,13 @@ func TestRealDirectIO(t *testing.T) {
 	runIn(t, h, root+"/other/below", dd)
 	all, a := show()
 	if a == 0 {
-		testserver.Unavailable(t, "the kernel counts no direct I/O on this disk")
+		testhost.Lacks(t, "the kernel counts no direct I/O on this disk")
 	}
 	if a < 2*mib || all < a+2*mib {
 		t.Fatalf("root %d, a %d bytes written; want at least 4 MiB and 2 MiB", all, a)
 	}
-	removeTree(t, h, root+"/other")
-	removeTree(t, h, root+"/a")
+	removeCgroup(t, h, root+"/other")
+	removeCgroup(t, h, root+"/a")
 	if after, _ := show(); after != all {
 		t.Errorf("root %d after its children were removed, want %d", after, all)
 	}
@@ -223,7 +212,7 @@ func disks(t *testing.T, _ string) []string {
 	t.Helper()
 	entries, err := os.ReadDir("/sys/block")
 	if err != nil {
-		testserver.Unavailable(t, err.Error())
+		testhost.Lacks(t, "%v", err)
 	}
 	var out []string
 	for _, e := range entries {
@@ -239,7 +228,7 @@ func disks(t *testing.T, _ string) []string {
 func TestRealRun(t *testing.T) {
 	h, root := testCgroup(t, "cpuacct")
 	makeCgroup(t, h, root+"/a")
-	before := len(openFiles())
+	before := len(testhost.Descriptors())
 	r := NewRing(10)
 	slots := make(chan struct{}, 10)
 	s := NewSampler(SamplerOptions{Ring: r, SlotDone: func() { slots <- struct{}{} }})
@@ -263,7 +252,7 @@ func TestRealRun(t *testing.T) {
 	if err := g.Wait(); err != nil {
 		t.Error(err)
 	}
-	if after := len(openFiles()); after != before {
+	if after := len(testhost.Descriptors()); after != before {
 		t.Errorf("%d descriptors, before %d", after, before)
 	}
 }
@@ -272,7 +261,7 @@ func TestRealRun(t *testing.T) {
 func TestRealThrottling(t *testing.T) {
 	h, root := testCgroup(t, "cpu")
 	if err := h.Write(root, "cpu.cfs_quota_us", "2000"); err != nil {
-		testserver.Unavailable(t, "no CPU limits: "+err.Error())
+		testhost.Lacks(t, "no CPU limits: %v", err)
 	}
 	s := NewSampler(SamplerOptions{Ring: NewRing(10)})
 	defer s.close()

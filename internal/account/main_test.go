@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // TestMain fails the run when a test leaves a descriptor or a goroutine behind:
@@ -16,37 +16,5 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, allocate(procs))
 		os.Exit(1)
 	}
-	// The runtime's poller comes with the first network or pipe use; have it first.
-	r, w, err := os.Pipe()
-	if err == nil {
-		_, _ = r.Close(), w.Close()
-	}
-	before := openFiles()
-	code := m.Run()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-		if after := openFiles(); len(after) > len(before) {
-			fmt.Fprintf(os.Stderr, "descriptors left open: before %v, after %v\n", before, after)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
-
-// openFiles says what each descriptor is.
-func openFiles() []string {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return nil
-	}
-	var names []string
-	for _, e := range entries {
-		if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
-			names = append(names, e.Name()+" "+target)
-		}
-	}
-	return names
+	os.Exit(testhost.Run(m))
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 	"github.com/cgrouparch/cgrouparch/internal/testserver"
 )
 
@@ -34,7 +35,7 @@ func startServer(t *testing.T, addr string, args ...string) {
 	t.Helper()
 	const program = "/usr/bin/redis-server"
 	if _, err := os.Stat(program); err != nil {
-		testserver.Unavailable(t, err.Error())
+		testhost.Lacks(t, "%v", err)
 	}
 	cmd := exec.Command(program, args...)
 	cmd.Dir = t.TempDir()

@@ -1,7 +1,6 @@
 package account
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 	"github.com/cgrouparch/cgrouparch/internal/testserver"
 )
 
@@ -26,24 +26,6 @@ func eventually(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("not within 30 s: %s", what)
 		}
 	}
-}
-
-// lockedBuffer is a log that may be read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // runWriter runs a writer until stop is called, at the latest when the test ends.
@@ -144,7 +126,7 @@ func TestWriterFrozen(t *testing.T) {
 	t.Parallel()
 	server := testserver.Redis(t)
 	r := NewRing(300)
-	var log lockedBuffer
+	var log testhost.Output
 	o := optionsFor(server)
 	o.Log = newTestLog(&log)
 	w, _ := runWriter(t, o, r)
@@ -236,7 +218,7 @@ func TestWriterExpired(t *testing.T) {
 func TestWriterLease(t *testing.T) {
 	t.Parallel()
 	server := testserver.Redis(t)
-	var log lockedBuffer
+	var log testhost.Output
 	first, stopFirst := runWriter(t, optionsFor(server), historyOf(10, 1))
 	eventually(t, "the first has the lease", func() bool { return server.Do("GET", "test/writer") == "me" })
 	o := optionsFor(server)
@@ -284,7 +266,7 @@ func TestWriterRefused(t *testing.T) {
 	t.Parallel()
 	server := testserver.Redis(t)
 	server.Do("ACL", "SETUSER", "arch", "on", ">right", "~test/*", "-@all", "+get", "+mget")
-	var log lockedBuffer
+	var log testhost.Output
 	for _, tc := range []struct{ name, password, want string }{
 		{"wrong password", "s3cret", "WRONGPASS"},
 		{"no right to write", "right", "NOPERM"},

@@ -18,7 +18,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
-	"github.com/cgrouparch/cgrouparch/internal/testserver"
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // tree is a cgroup of the test's own, and how its usage is read from files.
@@ -40,35 +40,17 @@ func eachVersion(t *testing.T, test func(t *testing.T, tr tree)) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, mount := range c.mounts {
-				tr := tree{c.version, fmt.Sprintf("%s/cgatest-bpfiter-%d", mount, os.Getpid()), c.file}
+				tr := tree{c.version, filepath.Join(mount, testhost.Root(t)), c.file}
 				if err := os.Mkdir(tr.dir, 0o755); err != nil {
 					continue
 				}
-				t.Cleanup(func() { remove(t, tr.dir) })
 				if _, err := os.Stat(filepath.Join(tr.dir, c.file)); err == nil {
 					test(t, tr)
 					return
 				}
 			}
-			testserver.Unavailable(t, "no cgroup "+c.name+" hierarchy that counts CPU time can be written")
+			testhost.Lacks(t, "no cgroup %s hierarchy that counts CPU time can be written", c.name)
 		})
-	}
-}
-
-// remove removes dir and all below; the test's own process goes to the mount.
-func remove(t *testing.T, dir string) {
-	var dirs []string
-	_ = filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
-		if err == nil && e.IsDir() {
-			dirs = append(dirs, p)
-		}
-		return nil
-	})
-	enter(t, filepath.Dir(dir))
-	for i := len(dirs) - 1; i >= 0; i-- {
-		if err := os.Remove(dirs[i]); err != nil {
-			t.Error(err)
-		}
 	}
 }
 
@@ -83,7 +65,7 @@ func openReader(t *testing.T, version, places int) *Reader {
 	t.Helper()
 	r, err := Open(version, places)
 	if err != nil {
-		testserver.Unavailable(t, err.Error())
+		testhost.Lacks(t, "%v", err)
 	}
 	t.Cleanup(r.Close)
 	return r
@@ -298,11 +280,10 @@ func TestPlaces(t *testing.T) {
 // TestOtherHierarchy: a cgroup that has no such counter is not taken for one that
 // has used nothing.
 func TestOtherHierarchy(t *testing.T) {
-	dir := fmt.Sprintf("/sys/fs/cgroup/freezer/cgatest-bpfiter-%d", os.Getpid())
+	dir := filepath.Join("/sys/fs/cgroup/freezer", testhost.Root(t))
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		testserver.Unavailable(t, err.Error())
+		testhost.Lacks(t, "%v", err)
 	}
-	defer os.Remove(dir)
 	if _, err := tryAdd(openReader(t, 1, 1), dir); !errors.Is(err, ErrGone) || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a cgroup of the freezer: %v", err)
 	}
@@ -362,7 +343,7 @@ func TestForgets(t *testing.T) {
 		}
 		r, err := Open(tr.version, 2)
 		if err != nil {
-			testserver.Unavailable(t, err.Error())
+			testhost.Lacks(t, "%v", err)
 		}
 		a, b := tr.make(t, "a"), tr.make(t, "b")
 		place := add(t, r, a)
@@ -395,7 +376,7 @@ func openAsNobody(version string) {
 // TestRefusedWithoutCapabilities: with the reason, and nothing left behind.
 func TestRefusedWithoutCapabilities(t *testing.T) {
 	if os.Getuid() != 0 {
-		testserver.Unavailable(t, "needs root, to give it up")
+		testhost.Lacks(t, "needs root, to give it up")
 	}
 	data, err := os.ReadFile("/proc/self/exe")
 	if err != nil {

@@ -3,13 +3,14 @@ package cgfs
 import (
 	"context"
 	"errors"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // dig makes a chain of cgroups below dir, each in the one before, and returns a view
@@ -36,16 +37,6 @@ func dig(t *testing.T, h *Hierarchy, dir string, n int) *Hierarchy {
 	return at
 }
 
-func sleeping(t *testing.T) int {
-	t.Helper()
-	cmd := exec.Command("sleep", "600")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	return cmd.Process.Pid
-}
-
 // TestRemoveTree: what is too deep for a path is removed with what is in it, one level
 // after the other, and no descriptor is left open.
 func TestRemoveTree(t *testing.T) {
@@ -63,7 +54,7 @@ func TestRemoveTree(t *testing.T) {
 	if _, err := h.Stat(root + "/top" + strings.Repeat("/"+strings.Repeat("d", 250), 40)); !errors.Is(err, ErrTooLong) {
 		t.Fatalf("this is not about what it should be: %v", err)
 	}
-	pid := sleeping(t)
+	pid := testhost.Sleeper(t)
 	moved := func(_ int, err error) {
 		if err != nil {
 			t.Error(err)
@@ -79,7 +70,7 @@ func TestRemoveTree(t *testing.T) {
 		}
 		return h.Move(root, pids, moved)
 	}
-	before := descriptors()
+	before := testhost.Descriptors()
 
 	if err := h.RemoveTree(t.Context(), root+"/top", Removal{}); !errors.Is(err, ErrBusy) {
 		t.Errorf("with a process in it and no way to move it: %v", err)
@@ -109,8 +100,8 @@ func TestRemoveTree(t *testing.T) {
 	if err := h.RemoveTree(t.Context(), root+"/top", Removal{Leave: leave}); err != nil {
 		t.Errorf("what is gone: %v", err)
 	}
-	if after := descriptors(); after != before {
-		t.Errorf("%d descriptors, %d before", after, before)
+	if after := testhost.Descriptors(); len(after) != len(before) {
+		t.Errorf("descriptors %q, before %q", after, before)
 	}
 	for _, bad := range []string{"", "..", "a/../b"} {
 		if err := h.RemoveTree(t.Context(), bad, Removal{}); !errors.Is(err, ErrOutside) {
@@ -153,7 +144,7 @@ func TestRemoveTreeWhileSomebodyDigs(t *testing.T) {
 	if err := last.Mkdir("busy"); err != nil {
 		t.Fatal(err)
 	}
-	pid := sleeping(t)
+	pid := testhost.Sleeper(t)
 	if err := last.Move("busy", []int{pid}, func(_ int, err error) { t.Log(err) }); err != nil {
 		t.Fatal(err)
 	}

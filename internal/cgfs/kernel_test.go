@@ -8,33 +8,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
-	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
-// TestMain fails the package when a test leaks a descriptor.
-func TestMain(m *testing.M) {
-	// The runtime opens its poller once, at the first file that can be polled.
-	if r, w, err := os.Pipe(); err == nil {
-		_, _ = r.Close(), w.Close()
-	}
-	before := descriptors()
-	code := m.Run()
-	if after := descriptors(); code == 0 && after > before {
-		fmt.Fprintf(os.Stderr, "%d descriptors leaked\n", after-before)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func descriptors() int {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return 0
-	}
-	return len(entries)
-}
+func TestMain(m *testing.M) { os.Exit(testhost.Run(m)) }
 
 // kernel opens a real v1 hierarchy and makes a throw-away cgroup in it.
 func kernel(t *testing.T, subsystem string) (h *Hierarchy, root string) {
@@ -48,38 +27,15 @@ func kernel(t *testing.T, subsystem string) (h *Hierarchy, root string) {
 		_ = h.Close()
 		err = errors.New("not a v1 hierarchy")
 	}
-	root = fmt.Sprintf("cgatest-%d-%s", os.Getpid(), strings.ReplaceAll(t.Name(), "/", "-"))
+	root = testhost.Root(t)
 	if err == nil {
 		t.Cleanup(func() { _ = h.Close() })
 		err = h.Mkdir(root)
 	}
 	if err != nil {
-		if os.Getenv("CGROUPARCHD_TEST_ALL") == "1" {
-			t.Fatal(err)
-		}
-		t.Skipf("needs root and a writable v1 %s hierarchy: %v", subsystem, err)
+		testhost.Lacks(t, "needs root and a writable v1 %s hierarchy: %v", subsystem, err)
 	}
-	t.Cleanup(func() { removeAll(t, h, root) })
 	return h, root
-}
-
-func removeAll(t *testing.T, h *Hierarchy, dir string) {
-	children, _ := h.Children(dir)
-	for _, c := range children {
-		removeAll(t, h, dir+"/"+c)
-	}
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		err := h.Rmdir(dir)
-		if err == nil || errors.Is(err, ErrNotExist) {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Error(err)
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
 }
 
 func TestKernelTree(t *testing.T) {
@@ -163,27 +119,23 @@ func TestKernelKeptFileOfRemovedCgroup(t *testing.T) {
 
 func TestKernelMove(t *testing.T) {
 	h, root := kernel(t, "cpu")
-	cmd := exec.Command("sleep", "60")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	pid := testhost.Sleeper(t)
 	gone := exec.Command("true")
 	if err := gone.Run(); err != nil {
 		t.Fatal(err)
 	}
 	outcome := map[int]error{}
-	pids := []int{cmd.Process.Pid, gone.Process.Pid}
+	pids := []int{pid, gone.Process.Pid}
 	if err := h.Move(root, pids, func(pid int, err error) { outcome[pid] = err }); err != nil {
 		t.Fatal(err)
 	}
-	if outcome[cmd.Process.Pid] != nil || !errors.Is(outcome[gone.Process.Pid], ErrGone) {
+	if outcome[pid] != nil || !errors.Is(outcome[gone.Process.Pid], ErrGone) {
 		t.Errorf("%v", outcome)
 	}
 	if got, err := h.Procs(root, nil); err != nil || !slices.Equal(got, pids[:1]) {
 		t.Errorf("procs %v %v", got, err)
 	}
-	where, err := Where(strconv.Itoa(cmd.Process.Pid))
+	where, err := Where(strconv.Itoa(pid))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // rowTest is how one row is tried on the real kernel: with is set first, then arg,
@@ -270,15 +272,7 @@ func TestKernelActions(t *testing.T) {
 	}
 	var pids []string
 	for range 2 {
-		cmd := exec.Command("sleep", "1000")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-		})
-		pids = append(pids, strconv.Itoa(cmd.Process.Pid))
+		pids = append(pids, strconv.Itoa(testhost.Sleeper(t)))
 	}
 	set("procs", strings.Join(pids, ","))
 	if got := strings.Fields(get("procs")); !slices.Equal(got, pids) {

@@ -2,12 +2,13 @@ package cgfs
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // examples are confs that a kernel should take, in order; each is taken back
@@ -124,11 +125,10 @@ func unified(t *testing.T, subsystem string) (h *Hierarchy, root string) {
 			}
 		}
 	}
-	root = fmt.Sprintf("cgatest-%d-%s", os.Getpid(), strings.ReplaceAll(t.Name(), "/", "-"))
+	root = testhost.Root(t)
 	if err := h.Mkdir(root); err != nil {
 		t.Skipf("needs root and a writable unified hierarchy: %v", err)
 	}
-	t.Cleanup(func() { removeAll(t, h, root) })
 	return h, root
 }
 

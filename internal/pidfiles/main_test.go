@@ -14,8 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // Two ordinary users; nothing needs to know their names.
@@ -35,28 +36,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	before := descriptors()
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		runtime.GC() // finalizers close what tests opened as files
-		if after := descriptors(); code == 0 && len(after) > len(before) {
-			fmt.Printf("descriptors before: %q\nafter: %q\n", before, after)
-			code = 1
-		}
-		os.Exit(code)
-	}))
-}
-
-// descriptors lists pidfds and files of ours that are open.
-func descriptors() []string {
-	var list []string
-	entries, _ := os.ReadDir("/proc/self/fd")
-	for _, entry := range entries {
-		target, err := os.Readlink("/proc/self/fd/" + entry.Name())
-		if err == nil && (strings.HasPrefix(target, "/") || strings.Contains(target, "pidfd")) {
-			list = append(list, entry.Name()+" "+target)
-		}
-	}
-	return list
+	os.Exit(testhost.Run(m))
 }
 
 // helper is a process that tests need: it prints a line when it is ready, and ends with its standard input.
@@ -172,13 +152,9 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // needRoot skips a test that other users or namespaces are needed for.
 func needRoot(t *testing.T) {
 	t.Helper()
-	if os.Getuid() == 0 {
-		return
+	if os.Getuid() != 0 {
+		testhost.Lacks(t, "needs root")
 	}
-	if os.Getenv("CGROUPARCHD_TEST_ALL") == "1" {
-		t.Fatal("needs root")
-	}
-	t.Skip("needs root")
 }
 
 // writePID writes a pid file and returns its path.

@@ -1,49 +1,16 @@
 package reconcile
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"os/exec"
+	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
-
-// dig makes a chain of cgroups, the last one with a given name, that is longer than a
-// path can say, and puts a process into the last.
-func dig(t *testing.T, dir, last string, pid int) {
-	t.Helper()
-	at, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range append(slices.Repeat([]string{strings.Repeat("d", 200)}, 30), last) {
-		if err := at.Mkdir(name, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		next, err := at.OpenRoot(name)
-		_ = at.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		at = next
-	}
-	defer at.Close()
-	f, err := at.OpenFile("cgroup.procs", syscall.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := f.WriteString(strconv.Itoa(pid)); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // TestKernelTooDeep: what somebody has hidden below the longest path that the kernel
 // takes is pruned, and its processes come to the refuge; what is protected there stays,
@@ -56,26 +23,9 @@ func TestKernelTooDeep(t *testing.T) {
 	if err := cpu.MkdirUnmarked(dir); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		leave := func(up *cgfs.Hierarchy, name string) error {
-			pids, err := up.Procs(name, nil)
-			if err != nil {
-				return err
-			}
-			return cpu.Move("", pids, func(int, error) {})
-		}
-		if err := cpu.RemoveTree(ctx, dir, cgfs.Removal{Leave: leave}); err != nil {
-			t.Error(err)
-		}
-	})
-	cmd := exec.Command("sleep", "600")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	dig(t, fmt.Sprintf("%s/%s", cpu.Mount(), dir), "docker", cmd.Process.Pid)
+	pid := testhost.Sleeper(t)
+	last := testhost.Dig(t, filepath.Join(cpu.Mount(), dir), append(slices.Repeat([]string{strings.Repeat("d", 200)}, 30), "docker")...)
+	testhost.Enter(t, last, pid)
 
 	doc := document(t, `{"cpu": {"sub_cgroup": {"a": {"conf": {}}}}}`)
 	r.pass(t.Context(), work{doc: doc, full: true})
@@ -96,7 +46,7 @@ func TestKernelTooDeep(t *testing.T) {
 	if _, err := cpu.Stat(dir); len(s.Faults) > 0 || err == nil {
 		t.Errorf("it is there (%v), faults %v", err, s.Faults)
 	}
-	if pids, err := cpu.Procs(r.opt.Root, nil); err != nil || !slices.Equal(pids, []int{cmd.Process.Pid}) {
+	if pids, err := cpu.Procs(r.opt.Root, nil); err != nil || !slices.Equal(pids, []int{pid}) {
 		t.Errorf("%v are in our root: %v", pids, err)
 	}
 	if s = r.pass(t.Context(), work{full: true}); s.Pass.Total() > 0 || len(s.Faults) > 0 {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 	"github.com/cgrouparch/cgrouparch/internal/pidfiles"
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 	"github.com/cgrouparch/cgrouparch/internal/zkconf"
 )
 
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // root of its own that is removed again.
 func onKernel(t testing.TB, files map[string][]string) *Reconciler {
 	t.Helper()
-	root := fmt.Sprintf("cgatest-%d-%d", os.Getpid(), time.Now().UnixNano())
+	root := testhost.Root(t)
 	r, err := New(Config{
 		CgroupDir: "/sys/fs/cgroup", Root: root, StateDir: t.TempDir(), PidFiles: pidfiles.New(pidfiles.Config{Files: files}), Log: zap.NewNop(),
 		Origin: func() zkconf.Origin { return zkconf.Origin{Kind: zkconf.KindFile, Path: "/test"} },
@@ -43,37 +43,15 @@ func onKernel(t testing.TB, files map[string][]string) *Reconciler {
 			}
 			if err = h.Mkdir(root); errors.Is(err, cgfs.ErrExist) {
 				err = nil // cpu and cpuacct are mounted together
-				continue
 			} else if err != nil {
 				break
 			}
-			t.Cleanup(func() { removeTree(t, h, root) })
 		}
 	}
 	if err != nil {
-		if os.Getenv("CGROUPARCHD_TEST_ALL") == "1" {
-			t.Fatal(err)
-		}
-		t.Skipf("needs root and writable v1 hierarchies: %v", err)
+		testhost.Lacks(t, "needs root and writable v1 hierarchies: %v", err)
 	}
 	return r
-}
-
-func removeTree(t testing.TB, h *cgfs.Hierarchy, dir string) {
-	children, _ := h.Children(dir)
-	for _, c := range children {
-		removeTree(t, h, dir+"/"+c)
-	}
-	var err error
-	for range 1000 {
-		pids, _ := h.Procs(dir, nil)
-		_ = h.Move("", pids, func(int, error) {})
-		if err = h.Rmdir(dir); err == nil {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Error(err)
 }
 
 // trees is in how many hierarchies each cgroup of cpu is: cpuacct mirrors it
@@ -131,13 +109,8 @@ func TestKernelOneListing(t *testing.T) {
 	dir := t.TempDir()
 	files := map[string][]string{}
 	for i := range 20 {
-		cmd := exec.Command("sleep", "1000")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 		file := filepath.Join(dir, strconv.Itoa(i)+".pid")
-		if err := os.WriteFile(file, []byte(strconv.Itoa(cmd.Process.Pid)), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(strconv.Itoa(testhost.Sleeper(t))), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		files["g"+strconv.Itoa(i+1)] = []string{file}
@@ -217,7 +190,6 @@ func TestKernelCpusetsSwap(t *testing.T) {
 	if err := h.Mkdir(r.opt.Root); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { removeTree(t, h, r.opt.Root) })
 	for i, cpu := range []string{"0", "1", "0"} {
 		text := fmt.Sprintf(`{"cpuset": {"sub_cgroup": {"a": {"conf": {"cpus": %q}, "sub_cgroup": {"b": {"conf": {"cpus": %[1]q}}}}}}}`, cpu)
 		if s := r.pass(t.Context(), work{doc: document(t, text)}); len(s.Faults) > 0 || s.Pass.Failed > 0 {

@@ -17,7 +17,6 @@ func TestKernelRawFiles(t *testing.T) {
 	if err := h.Mkdir(r.opt.Root); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { removeTree(t, h, r.opt.Root) })
 	const file = "memory.soft_limit_in_bytes"
 	expect := func(text string) {
 		t.Helper()

@@ -8,12 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 	"github.com/cgrouparch/cgrouparch/internal/pidfiles"
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 	"github.com/cgrouparch/cgrouparch/internal/zkconf"
 )
 
@@ -94,7 +94,6 @@ func everySetting(t *testing.T, subsystem, conf string, keys []string) {
 	}
 	hierarchies := r.layout.Hierarchies()
 	h := hierarchies[slices.IndexFunc(hierarchies, func(h *cgfs.Hierarchy) bool { return h.Name() == name })]
-	t.Cleanup(func() { removeTree(t, h, r.opt.Root) })
 	doc := func(conf string) *zkconf.Document {
 		return document(t, fmt.Sprintf(`{%q: {"sub_cgroup": {"a": {"conf": %s}, "new": {"conf": {}}}}}`, subsystem, conf))
 	}
@@ -152,19 +151,16 @@ var lacking = []string{
 }
 
 // onEither makes a reconciler on the hierarchies of this machine, whichever they
-// are, below a root of its own. What it makes there is for the caller to remove.
+// are, below a root of its own.
 func onEither(t *testing.T) *Reconciler {
 	t.Helper()
 	r, err := New(Config{
-		CgroupDir: "/sys/fs/cgroup", Root: fmt.Sprintf("cgatest-%d-%d", os.Getpid(), time.Now().UnixNano()), StateDir: t.TempDir(),
+		CgroupDir: "/sys/fs/cgroup", Root: testhost.Root(t), StateDir: t.TempDir(),
 		PidFiles: pidfiles.New(pidfiles.Config{}), Log: zap.NewNop(),
 		Origin: func() zkconf.Origin { return zkconf.Origin{Kind: zkconf.KindFile, Path: "/test"} },
 	})
 	if err != nil || os.Geteuid() != 0 {
-		if os.Getenv("CGROUPARCHD_TEST_ALL") == "1" {
-			t.Fatal(err)
-		}
-		t.Skipf("needs root and cgroup hierarchies: %v", err)
+		testhost.Lacks(t, "needs root and cgroup hierarchies: %v", err)
 	}
 	t.Cleanup(r.Close)
 	return r
@@ -177,7 +173,6 @@ func TestKernelCpusetInherits(t *testing.T) {
 	if h == nil {
 		t.Skip("no v1 cpuset here")
 	}
-	t.Cleanup(func() { removeTree(t, h, r.opt.Root) })
 	s := r.pass(t.Context(), work{doc: document(t, `{"cpuset": {"sub_cgroup": {"a": {"conf": {}, "sub_cgroup": {"b": {"conf": {}}}}}}}`), full: true})
 	if len(s.Faults) > 0 {
 		t.Errorf("faults %v", s.Faults)
@@ -203,7 +198,6 @@ func throttleAndArming(t *testing.T, arm bool) {
 	if h == nil || err != nil || len(disks) == 0 {
 		t.Skipf("no v1 blkio, or no disk: %v", err)
 	}
-	t.Cleanup(func() { removeTree(t, h, r.opt.Root) })
 	r.opt.ArmDisks = arm
 	for _, rate := range []string{"1G", "2G"} {
 		conf := fmt.Sprintf(`{"blkio": {"sub_cgroup": {"a": {"conf": {"throttle_read_bps_device": {%q: %q}}}}}}`, disks[0], rate)

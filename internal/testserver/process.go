@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // readyTimeout is how long a server may take until it serves: a Java machine on
@@ -44,19 +46,9 @@ func need(t testing.TB, files ...string) {
 	t.Helper()
 	for _, f := range files {
 		if _, err := os.Stat(f); err != nil {
-			Unavailable(t, "server not installed: "+err.Error())
+			testhost.Lacks(t, "server not installed: %v", err)
 		}
 	}
-}
-
-// Unavailable skips the test for the reason, or fails it when the environment
-// says that every test must run (CGROUPARCHD_TEST_ALL=1).
-func Unavailable(t testing.TB, reason string) {
-	t.Helper()
-	if os.Getenv("CGROUPARCHD_TEST_ALL") == "1" {
-		t.Fatal(reason)
-	}
-	t.Skip(reason)
 }
 
 // freePort returns a loopback port that nobody listens on. It lies below the

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -138,16 +137,6 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		time.Sleep(time.Millisecond)
 	}
 	t.Fatalf("never: %s", what)
-}
-
-// skipUnlessAll skips a test that lacks something, unless everything has to
-// be there.
-func skipUnlessAll(t *testing.T, reason string) {
-	t.Helper()
-	if os.Getenv("CGROUPARCHD_TEST_ALL") == "1" {
-		t.Fatal(reason)
-	}
-	t.Skip(reason)
 }
 
 // A pipeListener accepts in-memory connections, so that a server can live in

@@ -3,6 +3,8 @@ package wsapi
 import (
 	"os/exec"
 	"testing"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // pythonClient is what users of the Python library run: Debian's
@@ -37,7 +39,7 @@ print("done")
 func TestPythonClient(t *testing.T) {
 	const python = "/usr/bin/python3"
 	if err := exec.CommandContext(t.Context(), python, "-c", "import websocket").Run(); err != nil {
-		skipUnlessAll(t, "Debian's python3-websocket is not installed: "+err.Error())
+		testhost.Lacks(t, "Debian's python3-websocket is not installed: %v", err)
 	}
 	addr, _ := start(t, &Server{PingInterval: 100e6}) // 100 ms
 	out, err := exec.CommandContext(t.Context(), python, "-c", pythonClient, "ws://"+addr).CombinedOutput()

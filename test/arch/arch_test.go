@@ -72,7 +72,8 @@ func TestImports(t *testing.T) {
 		"internal/procevents": nil,
 		"internal/reconcile":  {"internal/cgfs", "internal/pidfiles", "internal/procevents", "internal/statefile", "internal/zkconf"},
 		"internal/statefile":  nil,
-		"internal/testserver": nil, // used by tests only
+		"internal/testhost":   nil, // used by tests only, as is
+		"internal/testserver": {"internal/testhost"},
 		"internal/top":        nil,
 		"internal/wsapi":      nil,
 		"internal/zkconf":     {"internal/cgfs", "internal/statefile"},

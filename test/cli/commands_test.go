@@ -12,17 +12,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // sleeper starts a process that does nothing.
 func sleeper(t *testing.T) string {
 	t.Helper()
-	cmd := exec.Command("sleep", "600")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	return strconv.Itoa(cmd.Process.Pid)
+	return strconv.Itoa(testhost.Sleeper(t))
 }
 
 // nobody is the number of a user who has no rights, and of their group.

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 const (
@@ -30,7 +32,7 @@ const (
 
 var (
 	// root is the cgroup below which everything of this run is.
-	root   = fmt.Sprintf("/cgatest-cli-%d", os.Getpid())
+	root   = "/" + testhost.Name("cli")
 	binary string
 )
 
@@ -60,6 +62,7 @@ func run(m *testing.M) int {
 		}
 		_ = os.Chmod(dir, 0o755) // other users run it too
 	}
+	testhost.Sweep()
 	code := m.Run()
 	for _, left := range []string{root, "unified:" + root} {
 		if out, _, status := command("cgroup", "tree", left); status == 0 {

@@ -1,7 +1,6 @@
 package docs
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,11 +11,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 	"github.com/cgrouparch/cgrouparch/internal/testserver"
 )
 
@@ -66,14 +65,13 @@ func TestRun(t *testing.T) {
 		return
 	}
 	if os.Getuid() != 0 {
-		testserver.Unavailable(t, "not root")
+		testhost.Lacks(t, "not root")
 	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := fmt.Sprintf("cgatest-docs-%d", os.Getpid())
-	t.Cleanup(func() { removeCgroups(t, root) })
+	root := testhost.Root(t)
 	cmd := exec.Command("unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child", "--",
 		self, "-test.run=^TestRun$", "-test.v="+strconv.FormatBool(testing.Verbose()), "-test.count=1")
 	cmd.Env = append(os.Environ(), insideEnv+"="+root)
@@ -83,56 +81,6 @@ func TestRun(t *testing.T) {
 	} else if testing.Verbose() {
 		t.Logf("%s", out)
 	}
-}
-
-// hierarchies are the cgroup hierarchies of this host.
-func hierarchies(t *testing.T) []string {
-	t.Helper()
-	data, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var dirs []string
-	for line := range strings.Lines(string(data)) {
-		if f := strings.Fields(line); len(f) > 2 && (f[2] == "cgroup" || f[2] == "cgroup2") {
-			dirs = append(dirs, f[1])
-		}
-	}
-	return dirs
-}
-
-// removeCgroups removes what the run left, when its processes are gone.
-func removeCgroups(t *testing.T, root string) {
-	for _, mount := range hierarchies(t) {
-		top := filepath.Join(mount, root)
-		deadline := time.Now().Add(10 * time.Second)
-		for {
-			err := removeTree(top)
-			if err == nil || errors.Is(err, os.ErrNotExist) {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Errorf("left behind: %v", err)
-				break
-			}
-			time.Sleep(50 * time.Millisecond) // processes end a little after they were killed
-		}
-	}
-}
-
-func removeTree(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.IsDir() {
-			if err := removeTree(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return syscall.Rmdir(dir)
 }
 
 // running is a program that was started; done gets what its end was, once.
@@ -169,7 +117,7 @@ func inside(t *testing.T, root string) {
 // prepare makes the machine: what a reader has before the first line.
 func (g *guest) prepare(root string) {
 	g.must("ip", "link", "set", "lo", "up")
-	for _, mount := range hierarchies(g.t) {
+	for _, mount := range testhost.Hierarchies() {
 		own := filepath.Join(mount, root)
 		if err := os.Mkdir(own, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			g.t.Fatal(err)
@@ -315,7 +263,7 @@ func (g *guest) run(b block, r run) {
 		g.t.Cleanup(func() { _ = os.Remove(filepath.Join(g.dir, "arch_conf.json")) })
 		return
 	}
-	var out output
+	var out testhost.Output
 	cmd := g.command(context.Background(), b)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	done := g.start(cmd).done
@@ -348,22 +296,4 @@ func (g *guest) run(b block, r run) {
 			return
 		}
 	}
-}
-
-// output is a buffer that may be read while a program writes.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cgrouparch/cgrouparch/cgroup"
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 func TestLeftOver(t *testing.T) {
@@ -117,27 +117,16 @@ func within(t *testing.T, limit time.Duration, what string, f func() bool) {
 
 func open(t *testing.T) *cgroup.Host {
 	t.Helper()
-	root := fmt.Sprintf("cgatest-grey-%d", os.Getpid())
 	whole, err := cgroup.Open(cgroup.Options{})
 	if err != nil || os.Getuid() != 0 {
-		if os.Getenv("CGROUPARCHD_TEST_ALL") == "1" {
-			t.Fatal("needs root and cgroups: ", err)
-		}
-		t.Skip("needs root and cgroups: ", err)
+		testhost.Lacks(t, "needs root and cgroups: %v", err)
 	}
 	t.Cleanup(whole.Close)
+	root := testhost.Root(t)
 	n, err := whole.Node("cpu,cpuacct:/" + root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := n.Kill(context.Background()); err != nil {
-			t.Error(err)
-		}
-		if err := n.Delete(context.Background(), cgroup.DeleteOptions{Recursive: true}); err != nil {
-			t.Error(err)
-		}
-	})
 	if err := n.Create(); err != nil {
 		t.Fatal(err)
 	}

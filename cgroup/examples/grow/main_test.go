@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cgrouparch/cgrouparch/cgroup"
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 const childEnv = "CGATEST_GROW_CHILD"
@@ -97,30 +98,19 @@ func TestGrow(t *testing.T) {
 
 func open(t *testing.T) *cgroup.Host {
 	t.Helper()
-	root := fmt.Sprintf("cgatest-grow-%d", os.Getpid())
 	whole, err := cgroup.Open(cgroup.Options{})
 	if err != nil || os.Getuid() != 0 {
-		if os.Getenv("CGROUPARCHD_TEST_ALL") == "1" {
-			t.Fatal("needs root and cgroups: ", err)
-		}
-		t.Skip("needs root and cgroups: ", err)
+		testhost.Lacks(t, "needs root and cgroups: %v", err)
 	}
 	t.Cleanup(whole.Close)
 	if whole.Version("memory") == 0 {
 		t.Skip("this host does not have the controller memory")
 	}
+	root := testhost.Root(t)
 	n, err := whole.Node("memory:/" + root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := n.Kill(context.Background()); err != nil {
-			t.Error(err)
-		}
-		if err := n.Delete(context.Background(), cgroup.DeleteOptions{Recursive: true}); err != nil {
-			t.Error(err)
-		}
-	})
 	if err := n.Create(); err != nil {
 		t.Fatal(err)
 	}
