@@ -147,7 +147,7 @@ var Keys = []Key{
 		Help: "time between full placement and audit passes, 1 to 86400"},
 	{Name: "protected_cgroup", Kind: KindList, Flag: true, set: setProtectedCgroup,
 		Help:    "cgroups that are never touched: a name at any depth, a glob, or a path",
-		Detail:  "A path begins with a slash, or with a subsystem and a colon.",
+		Detail:  "A path has a slash, or begins with a subsystem and a colon (several: cpu,memory:/a).",
 		Example: `["lxc", "vm-*", "/a/b", "cpu:/a/c"]`},
 	{Name: "protect_system_cgroups", Kind: KindBool, Default: "true", Flag: true, set: setProtectSystemCgroups,
 		Help:   "never prune cgroups of init systems, container runtimes and machine managers",

@@ -170,6 +170,7 @@ f.toml:4: cgroup_dir: want a string in quotes, not the number 5
 		{"list of numbers", "protected_cgroup = [\n 'a',\n 1]", nil, `f.toml:1: protected_cgroup: item 2: want a string in quotes, not the number 1`},
 		{"part of the accounting", "account_extra = ['psi', 'PSI']", nil, `f.toml:1: account_extra: want memory_events or psi or throttling, not "PSI"`},
 		{"glob", "protected_cgroup = ['[a']", nil, `f.toml:1: protected_cgroup: a bad pattern: "[a"`},
+		{"protected path", "protected_cgroup = ['/a/../b']", nil, `f.toml:1: protected_cgroup: no cgroup has such a path: "/a/../b"`},
 		{"protected root", "protected_cgroup = ['cpu:/']", nil, `f.toml:1: protected_cgroup: a path protects a cgroup below our root, not the root itself`},
 		{"ip", "communicate_ip = 'localhost'", nil, `f.toml:1: communicate_ip: not an IP address: "localhost"`},
 		{"allowed pattern", "allowed_hosts = ['*.a']", nil, `f.toml:1: allowed_hosts: "*.a": a name, not a pattern`},

@@ -122,7 +122,8 @@ func manual() string {
 - Every key without a secret is also a flag, with dashes instead of underscores. A flag wins over the file. One of
   ` + "`zk_host`, `get_zk_host` and `conf_file` given as a flag replaces the others in the file; likewise `redis_ip` and\n  `redis_url`, `zk_auth_data` and `zk_auth_file`." + `
 - Exactly one of ` + "`zk_host`, `get_zk_host` and `conf_file`" + ` has to be given, except for commands that read no document.
-- Numbers, ` + "`true` and `false`" + ` may also be written as strings. An empty string or list means "not given".
+- Numbers, ` + "`true` and `false`" + ` may also be written as strings. An empty string or list means "not given" where
+  the key has no default.
 - Unknown keys, wrong types and impossible values are errors that name file, line and key, all at once; exit status 2.
 - A list as a flag is repeated or separated by commas, or one TOML list in brackets. A command as a flag is separated by
   blanks, or a TOML list. There is no shell.

@@ -204,16 +204,8 @@ func setProtectedCgroup(d *draft, in input) error {
 		return err
 	}
 	for _, p := range list {
-		if err := checkGlob(p); err != nil {
+		if _, err := cgfs.ParsePattern(p); err != nil {
 			return err
-		}
-		if subsystem, place, ok := strings.Cut(p, ":/"); strings.HasPrefix(p, "/") || ok && !strings.Contains(subsystem, "/") {
-			if !strings.HasPrefix(p, "/") {
-				p = "/" + place
-			}
-			if strings.Trim(p, "/") == "" {
-				return errors.New("a path protects a cgroup below our root, not the root itself")
-			}
 		}
 	}
 	d.ProtectedCgroup = list

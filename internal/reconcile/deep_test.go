@@ -77,11 +77,11 @@ func TestPlanOfTooDeep(t *testing.T) {
 }
 
 func TestSpares(t *testing.T) {
-	s, err := NewShield([]string{"kee?", "/whole", "memory:name"}, true)
+	s, err := NewShield([]string{"kee?", "/whole", "odd:name", "cpu:path"}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]bool{"keep": true, "docker": true, "whole": false, "memory:name": true, "name": false} {
+	for name, want := range map[string]bool{"keep": true, "docker": true, "whole": false, "odd:name": true, "name": false, "path": false, "cpu:path": false} {
 		if got := s.Spares([]string{"cpu"}, name); got != want {
 			t.Errorf("%s: %t", name, got)
 		}

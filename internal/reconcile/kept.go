@@ -83,6 +83,17 @@ func (r *Reconciler) conclude() {
 	}
 }
 
+// takenBack says whether a setting that has left the document is at its default, as
+// the last pass noted: nobody speaks of it now, and whoever sets it keeps it.
+func (r *Reconciler) takenBack() bool {
+	return slices.ContainsFunc(r.desired.Trees, func(t *Tree) bool {
+		return slices.ContainsFunc(t.Resets, func(s Reset) bool {
+			_, owned := slices.BinarySearch(r.record.Settings, s.Key)
+			return !owned
+		})
+	})
+}
+
 // recorded says whether the record is that of these trees.
 func (r *Reconciler) recorded(trees []*Tree) bool {
 	return r.saved && len(r.kept) > 0 && slices.Equal(r.kept, trees)

@@ -103,6 +103,36 @@ func TestKernelPasses(t *testing.T) {
 	}
 }
 
+// A setting that leaves the document is taken back once. Whoever sets it after that
+// keeps it, also before the next full pass.
+func TestKernelTakenBackOnce(t *testing.T) {
+	r := onKernel(t, nil)
+	s := r.pass(t.Context(), work{doc: document(t, `{"cpu": {"sub_cgroup": {"a": {"conf": {"share": 7}}, "b": {"conf": {"share": 9}}}}}`), full: true})
+	if len(s.Faults) > 0 {
+		t.Fatal(s.Faults)
+	}
+	if s := r.pass(t.Context(), work{doc: document(t, `{"cpu": {"sub_cgroup": {"a": {}, "b": {"conf": {"share": 9}}}}}`)}); s.Pass.Written != 1 || read(t, r, "cpu", "a", "cpu.shares") != "1024" {
+		t.Fatalf("share has left the document: %+v, %s", s.Pass, read(t, r, "cpu", "a", "cpu.shares"))
+	}
+	h := r.layout.Hierarchy("cpu")
+	for _, value := range []string{"55", "56"} {
+		if err := h.Write(r.opt.Root+"/a", "cpu.shares", value); err != nil {
+			t.Fatal(err)
+		}
+		s := r.pass(t.Context(), work{dirs: map[string]map[string]bool{h.Name(): {r.opt.Root + "/a": false}}})
+		if got := read(t, r, "cpu", "a", "cpu.shares"); got != value || s.Pass.Total() != 0 {
+			t.Errorf("share set by hand to %s: %s, %+v", value, got, s.Pass)
+		}
+	}
+	if err := h.Write(r.opt.Root+"/b", "cpu.shares", "55"); err != nil {
+		t.Fatal(err)
+	}
+	r.pass(t.Context(), work{dirs: map[string]map[string]bool{h.Name(): {r.opt.Root + "/b": false}}})
+	if got := read(t, r, "cpu", "b", "cpu.shares"); got != "9" {
+		t.Errorf("a share of the document set by hand: %s", got)
+	}
+}
+
 // However many pid files there are, a pass that moves nothing lists the processes
 // of the machine once.
 func TestKernelOneListing(t *testing.T) {

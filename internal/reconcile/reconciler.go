@@ -304,7 +304,7 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 	if fresh {
 		r.shape++
 	}
-	if fresh || news || w.full && !r.recorded(r.desired.Trees) {
+	if fresh || news || w.full && !r.recorded(r.desired.Trees) || r.takenBack() {
 		r.compile()
 	}
 	seen := r.observe(w)

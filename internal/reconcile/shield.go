@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strings"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 )
 
 // SystemCgroups are the names that init systems, container runtimes and machine
@@ -18,15 +19,8 @@ var SystemCgroups = []string{
 // Shield says which cgroups are not to be touched. A shielded cgroup shields all
 // that is below it.
 type Shield struct {
-	named  []rule
-	system []rule
-}
-
-// rule is one entry of protected_cgroup.
-type rule struct {
-	subsystem string // "" is every one
-	pattern   string
-	whole     bool // compared with the whole path, else with each name
+	named  []cgfs.Pattern
+	system []cgfs.Pattern
 }
 
 // NewShield reads the entries of protected_cgroup: a name (at any depth), a
@@ -34,49 +28,33 @@ type rule struct {
 func NewShield(entries []string, system bool) (Shield, error) {
 	var s Shield
 	for _, e := range entries {
-		r, err := parseRule(e)
+		r, err := cgfs.ParsePattern(e)
 		if err != nil {
-			return Shield{}, err
+			return Shield{}, fmt.Errorf("protected_cgroup: %w", err)
 		}
 		s.named = append(s.named, r)
 	}
 	if system {
 		for _, name := range SystemCgroups {
-			s.system = append(s.system, rule{pattern: name})
+			s.system = append(s.system, cgfs.Pattern{Glob: name})
 		}
 	}
 	return s, nil
 }
 
-func parseRule(entry string) (rule, error) {
-	r := rule{pattern: entry}
-	if subsystem, rest, ok := strings.Cut(entry, ":/"); ok && subsystem != "" && !strings.Contains(subsystem, "/") {
-		r.subsystem, r.pattern = subsystem, "/"+rest
-	}
-	r.whole = strings.Contains(r.pattern, "/")
-	r.pattern = strings.Trim(r.pattern, "/")
-	if r.pattern == "" {
-		return rule{}, fmt.Errorf("protected_cgroup: %q names no cgroup", entry)
-	}
-	if _, err := path.Match(r.pattern, ""); err != nil {
-		return rule{}, fmt.Errorf("protected_cgroup: %q: %w", entry, err)
-	}
-	return r, nil
-}
-
-// matches says whether the rule names p itself.
-func (r rule) matches(subsystems []string, p string) bool {
-	if r.subsystem != "" && !slices.Contains(subsystems, r.subsystem) {
+// matches says whether the pattern names p itself.
+func matches(r cgfs.Pattern, subsystems []string, p string) bool {
+	if len(r.Subsystems) > 0 && !slices.ContainsFunc(r.Subsystems, func(s string) bool { return slices.Contains(subsystems, s) }) {
 		return false
 	}
 	text := p
-	if !r.whole {
+	if !r.Whole {
 		text = path.Base(p)
 	}
-	if text == r.pattern {
+	if text == r.Glob {
 		return true
 	}
-	ok, _ := path.Match(r.pattern, text)
+	ok, _ := path.Match(r.Glob, text)
 	return ok
 }
 
@@ -91,17 +69,17 @@ func (s Shield) Kept(subsystems []string, p string) bool {
 // Spares says whether a name is shielded from pruning wherever it is: for what lies
 // too deep for its path to be known.
 func (s Shield) Spares(subsystems []string, name string) bool {
-	spares := func(r rule) bool { return !r.whole && r.matches(subsystems, name) }
+	spares := func(r cgfs.Pattern) bool { return !r.Whole && matches(r, subsystems, name) }
 	return slices.ContainsFunc(s.named, spares) || slices.ContainsFunc(s.system, spares)
 }
 
 // Empty: protected_cgroup names nothing.
 func (s Shield) Empty() bool { return len(s.named) == 0 }
 
-func anyMatch(rules []rule, subsystems []string, p string) bool {
+func anyMatch(rules []cgfs.Pattern, subsystems []string, p string) bool {
 	for ; p != ""; p = parent(p) {
 		for _, r := range rules {
-			if r.matches(subsystems, p) {
+			if matches(r, subsystems, p) {
 				return true
 			}
 		}

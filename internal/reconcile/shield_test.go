@@ -26,6 +26,10 @@ func TestShield(t *testing.T) {
 		{"cpu:/a/b", "a/b", cpu, true},
 		{"cpu:/a/b", "a/b", []string{"blkio"}, false},
 		{"cpuacct:/a", "a/x", cpu, true},
+		{"cpu:a/b", "a/b", cpu, true},
+		{"cpu:a/b", "a/b", []string{"blkio"}, false},
+		{"blkio,cpu:/a", "a", cpu, true},
+		{"blkio,memory:/a", "a", cpu, false},
 		{"odd:name", "x/odd:name", cpu, true},
 	} {
 		s, err := NewShield([]string{c.entry}, false)
@@ -41,7 +45,7 @@ func TestShield(t *testing.T) {
 			}
 		}
 	}
-	for _, bad := range []string{"", "/", "[", "cpu:/"} {
+	for _, bad := range []string{"", "/", "[", "cpu:/", "cpu:", "/a/../b"} {
 		if _, err := NewShield([]string{bad}, false); err == nil {
 			t.Errorf("%q was accepted", bad)
 		}
