@@ -29,7 +29,7 @@ func (w *Writer) Deliver() {
 		w.Wake()
 		return
 	}
-	if n, err := w.writeBatch(); n > 0 || err != nil {
+	if n, err := w.writeBatch(); n > 0 || err != nil || w.granted() {
 		w.report(err)
 	}
 	if time.Since(began) > slowExchange {

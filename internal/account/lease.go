@@ -79,20 +79,31 @@ func (w *Writer) isOther(holder string, err error) bool {
 	return false
 }
 
-// reportLease keeps why the server refused the lease, if it did: slots may be
-// allowed all the same.
-func (w *Writer) reportLease(err error) (ok bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// reportLease takes note of whether the server refused the lease; report decides
+// what that means.
+func (w *Writer) reportLease(err error) { w.asked, w.refused = true, err }
+
+// granted says that the lease is ours since the last report, or known to be another's:
+// the server answers, though there was no slot to write.
+func (w *Writer) granted() bool { return w.asked && w.refused == nil }
+
+// settleLease keeps why the server refuses the lease, if it does: slots may be allowed
+// all the same. Where they are not, that is the fault, and the lease's is the same one.
+// It is called with mu held.
+func (w *Writer) settleLease(slotsTaken bool) {
+	if !w.asked || !slotsTaken && w.refused != nil {
+		w.asked = false
+		return
+	}
+	w.asked = false
 	before := w.status.LeaseError
 	w.status.LeaseError = ""
-	if err != nil {
-		w.status.LeaseError = brief(err)
+	if w.refused != nil {
+		w.status.LeaseError = w.place.reason(w.refused, true)
 		if before == "" {
-			w.log.Warn("redis refuses the lease key", zap.String("key", w.leaseKey()), zap.Error(err))
+			w.log.Warn("redis refuses the lease key", zap.String("key", w.leaseKey()), zap.String("error", w.status.LeaseError))
 		}
 	}
-	return err == nil
 }
 
 func (w *Writer) setOther(other string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -56,6 +57,9 @@ func dialPrompt(config *tls.Config) func(ctx context.Context, network, address s
 		secure := tls.Client(conn, config)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			_ = inner.Close()
+			if ctx.Err() != nil {
+				err = fmt.Errorf("%w: no answer for %v", errHandshake, dialTimeout)
+			}
 			return nil, err
 		}
 		return secure, nil

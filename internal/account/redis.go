@@ -3,9 +3,9 @@ package account
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -37,7 +37,8 @@ type RedisOptions struct {
 	// Addrs are HOST:PORT, or a socket's path; several for sentinels and clusters.
 	Addrs []string
 	// TLS, at least version 1.2, with the host's certificates.
-	TLS bool
+	TLS   bool
+	roots *x509.CertPool // instead of the host's, for tests; nil: the host's
 	// Username and Password; they appear in no log and no status.
 	Username, Password string
 	// DB is the database's number; not for a cluster.
@@ -97,7 +98,7 @@ func (o *RedisOptions) check() error {
 func (o *RedisOptions) client() (redis.UniversalClient, error) {
 	var tlsConfig *tls.Config
 	if o.TLS {
-		tlsConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		tlsConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.roots}
 	}
 	// CLIENT MAINT_NOTIFICATIONS, CLIENT SETINFO and HELLO 3 fail on older servers
 	// and for restricted users: not asked for.
@@ -135,22 +136,6 @@ func (o *RedisOptions) client() (redis.UniversalClient, error) {
 		}), nil
 	}
 	return nil, fmt.Errorf("redis: unknown mode %q", o.Mode)
-}
-
-// unanswered tells a server that did not answer from one that refused.
-func unanswered(err error) bool {
-	var refusal redis.Error
-	return !errors.As(err, &refusal)
-}
-
-// brief drops what net.OpError adds about the local side, which differs each
-// time and would make every failure look new.
-func brief(err error) string {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Op + " " + op.Net + ": " + op.Err.Error()
-	}
-	return err.Error()
 }
 
 // routeLibraryLog sends the client library's lines, one per failed dial, to log:

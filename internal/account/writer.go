@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,7 @@ type Writer struct {
 	log     *zap.Logger
 	cluster bool
 	single  bool // one server that is always the same
+	place   place
 
 	encoderCPU, cpu *clock.Meter
 
@@ -45,6 +47,10 @@ type Writer struct {
 	slowUntil time.Time // not before this is the sampler's goroutine to wait for an answer
 	ended     bool      // Run has
 	claim     bool      // the lease was ours, or nobody's, a moment ago, and is to be renewed
+	refused   error     // what became of the lease, nil if it was granted,
+	asked     bool      // since the last report
+	proven    bool      // the server has taken a slot before
+	told      []string  // kinds of error that the log has of this outage
 	cursor    uint64    // sequence number of the oldest unwritten slot
 	batch     int       // slots in the next pipeline
 	down      bool      // the last command got no answer
@@ -113,7 +119,7 @@ func NewWriter(o RedisOptions, ring *Ring) (*Writer, error) {
 	w := &Writer{
 		encoderCPU: o.EncoderCPU, cpu: o.CPU,
 		ring: ring, prefix: o.Prefix, account: o.Prefix + "/account/", expire: o.Expire, id: o.ID,
-		log: o.Log, cluster: o.Mode == RedisCluster, single: o.Mode == RedisSingle,
+		log: o.Log, cluster: o.Mode == RedisCluster, single: o.Mode == RedisSingle, place: place{tls: o.TLS, prefix: o.Prefix},
 		writes: writes, queries: queries,
 		wake: make(chan struct{}, 1), batch: maxBatch,
 		status: RedisStatus{Address: o.address(), Prefix: o.Prefix},
@@ -183,7 +189,6 @@ func (w *Writer) turnOf(ctx context.Context) (down bool) {
 // expiry that has become too long by then; a single-threaded server answers this
 // question after all of those, so what is written next is what stays.
 func (w *Writer) round(ctx context.Context) {
-	leased := false
 	if w.down || w.leaseAt.IsZero() {
 		err := w.lease()
 		if err != nil && unanswered(err) {
@@ -191,11 +196,11 @@ func (w *Writer) round(ctx context.Context) {
 			return
 		}
 		w.down = false
-		leased = w.reportLease(err)
+		w.reportLease(err)
 	}
 	for ctx.Err() == nil {
 		n, err := w.writeBatch()
-		if n > 0 || leased || err != nil {
+		if n > 0 || err != nil || w.granted() {
 			w.report(err)
 		}
 		if n == 0 || err != nil {
@@ -342,15 +347,31 @@ func (w *Writer) report(err error) {
 	w.status.Connected = err == nil
 	w.status.Backlog = backlog
 	w.status.Error = ""
+	w.settleLease(err == nil)
 	if err != nil {
-		w.status.Error = brief(err)
+		w.status.Error = w.place.reason(err, w.proven)
+		if w.isNews(kind(err)) {
+			w.log.Warn("redis unavailable, slots are kept", zap.Int("backlog", backlog), zap.String("error", w.status.Error))
+		}
+		return
 	}
-	switch {
-	case err != nil && before == "":
-		w.log.Warn("redis unavailable, slots are kept", zap.Int("backlog", backlog), zap.String("error", w.status.Error))
-	case err == nil && before != "":
+	w.proven, w.told = true, w.told[:0]
+	if before != "" {
 		w.log.Info("redis available again", zap.Int("backlog", backlog), zap.Uint64("lost", w.status.Lost))
 	}
+}
+
+// maxTold bounds what a server can make us remember of one outage.
+const maxTold = 8
+
+// isNews says whether the log is to have an error of this kind: each once in an outage.
+// A server that cannot be reached and later refuses our password is two faults.
+func (w *Writer) isNews(kind string) bool {
+	if slices.Contains(w.told, kind) || len(w.told) == maxTold {
+		return false
+	}
+	w.told = append(w.told, kind)
+	return true
 }
 
 // fetch reads the slots from start to end, "" for each that is not there, within

@@ -18,24 +18,44 @@ const redisPath = "/usr/bin/redis-server"
 // or Stop finds it empty.
 type RedisServer struct {
 	process
+	tlsAddr string
 }
 
-// Redis starts a server for the test and waits until it serves.
-func Redis(t testing.TB) *RedisServer {
+// Redis starts a server for the test, with these arguments besides its own, and
+// waits until it serves.
+func Redis(t testing.TB, args ...string) *RedisServer {
 	t.Helper()
-	r := RedisStopped(t)
+	r := RedisStopped(t, args...)
 	r.Start()
 	return r
 }
 
+// RedisTLS starts a server that listens at a second port, TLSAddr, with TLS and the
+// certificate.
+func RedisTLS(t testing.TB, certFile, keyFile string, args ...string) *RedisServer {
+	t.Helper()
+	port := strconv.Itoa(freePort(t))
+	r := RedisStopped(t, append([]string{
+		"--tls-port", port, "--tls-cert-file", certFile, "--tls-key-file", keyFile, "--tls-ca-cert-file", certFile, "--tls-auth-clients", "no",
+	}, args...)...)
+	r.tlsAddr = "127.0.0.1:" + port
+	r.Start()
+	return r
+}
+
+// TLSAddr is where a server of RedisTLS speaks TLS, "127.0.0.1:PORT". Do, and Addr,
+// stay with the plain port.
+func (r *RedisServer) TLSAddr() string { return r.tlsAddr }
+
 // RedisStopped prepares a server that is not running yet: its address is
 // reserved and Start starts it.
-func RedisStopped(t testing.TB) *RedisServer {
+func RedisStopped(t testing.TB, args ...string) *RedisServer {
 	t.Helper()
 	need(t, redisPath)
 	port := strconv.Itoa(freePort(t))
-	r := &RedisServer{process{t: t, name: "redis", dir: tempDir(t), addr: "127.0.0.1:" + port}}
+	r := &RedisServer{process: process{t: t, name: "redis", dir: tempDir(t), addr: "127.0.0.1:" + port}}
 	r.argv = []string{redisPath, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"}
+	r.argv = append(r.argv, args...)
 	r.ready = func() error {
 		answer, err := r.do(time.Second, "PING")
 		if err == nil && answer != "PONG" {

@@ -198,3 +198,47 @@ func positive(n int) error {
 	}
 	return nil
 }
+
+// TestRedisTLS: an authority that the host does not know is said, with what to do; one that SSL_CERT_FILE names is trusted, and
+// history is written, also after a restart of the server. The password stays out of what people see.
+func TestRedisTLS(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	env := needTool(t, "env")
+	ca := testserver.NewAuthority(t)
+	cert, key := ca.Issue(time.Hour, "localhost")
+	redis := testserver.RedisTLS(t, cert, key)
+	users := func() {
+		redis.Do("ACL", "SETUSER", "arch", "on", ">s3cret", "~cga/*", "-@all", "+get", "+set", "+mget", "+del")
+	}
+	users()
+	_, port, _ := strings.Cut(redis.TLSAddr(), ":")
+	h.set("redis_url", "rediss://arch:s3cret@localhost:"+port)
+	h.set("redis_prefix", "cga")
+	h.document(sample)
+
+	d := h.startReady(env, "SSL_CERT_FILE="+testserver.NewAuthority(t).File())
+	d.wantStatus("certificate signed by unknown authority")
+	d.wantStatus("SSL_CERT_FILE")
+	eventually(t, "slots in memory", func() error { return positive(len(d.slots(5))) })
+	if keys := accountKeys(redis, "cga"); len(keys) != 0 {
+		t.Errorf("written to a server that nobody vouches for: %v", keys)
+	}
+	secret := func() {
+		t.Helper()
+		if strings.Contains(d.logText()+d.status(), "s3cret") {
+			t.Error("the password shows")
+		}
+	}
+	secret()
+	d.stop()
+
+	d = h.startReady(env, "SSL_CERT_FILE="+ca.File())
+	eventually(t, "slots in Redis", func() error { return positive(len(accountKeys(redis, "cga"))) })
+	redis.Kill()
+	d.wantStatus("connection refused")
+	redis.Start()
+	users()
+	eventually(t, "slots in Redis again", func() error { return positive(len(accountKeys(redis, "cga"))) })
+	secret()
+}
