@@ -39,8 +39,10 @@ var blkioSettings = []Setting{
 		Key: "weight", Thing: "weight", Doc: "weight of the cgroup's disk time against its siblings",
 		Value: integer(1, 1000), Default: TextDefault,
 		V1: []File{
-			{Name: "blkio.weight", Default: "500", Probe: "blkio.leaf_weight"}, // CFQ, until Linux 4.20
-			{Name: "blkio.bfq.weight", Default: "100", Probe: "blkio.bfq.io_service_bytes"},
+			// Neither asks for anything but the range: cfq_set_weight in block/cfq-iosched.c,
+			// bfq_io_set_weight_legacy in block/bfq-cgroup.c.
+			{Name: "blkio.weight", Default: "500", Probe: "blkio.leaf_weight", alone: true}, // CFQ, until Linux 4.20
+			{Name: "blkio.bfq.weight", Default: "100", Probe: "blkio.bfq.io_service_bytes", alone: true},
 		},
 		V2: []File{
 			{Name: "io.bfq.weight", Default: "100", form: Form{Line: "default"}},

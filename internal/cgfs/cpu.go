@@ -33,7 +33,9 @@ const (
 )
 
 var (
-	cpuShares = []File{file("cpu.shares")}
+	// sched_group_set_shares in kernel/sched/fair.c asks for nothing but that the group
+	// is not idle, which no new one is.
+	cpuShares = []File{{Name: "cpu.shares", Probe: "cpu.shares", alone: true}}
 	// Before a weight, which the kernel refuses for an idle cgroup.
 	cpuIdle   = []File{{Name: "cpu.idle", Probe: "cpu.idle", level: -1}}
 	cpuWeight = File{Name: "cpu.weight", Note: "share × 100 / 1024, or scaled to keep the ratios of siblings"}
@@ -58,14 +60,14 @@ var cpuSettings = []Setting{
 	{
 		Key: "cpu_limit", Thing: "weight", Doc: "the same in percent of a share of 1024, as the Python library cgroups has it: a weight, not a limit",
 		Value: percent(0, 100), Default: "100",
-		V1:  []File{{Name: "cpu.shares", Probe: "cpu.shares", Note: "1024 × percent / 100", spell: percentToShares, shown: sharesToPercent}},
+		V1:  []File{{Name: "cpu.shares", Probe: "cpu.shares", Note: "1024 × percent / 100", alone: true, spell: percentToShares, shown: sharesToPercent}},
 		V2:  []File{weighedBy(cpuWeight, func(text string) uint64 { return sharesOf(text) * perShare }, func(text string) string { return sharesToPercent(weightToShare(text)) })},
 		on1: unlessIdle, on2: unlessIdle,
 	},
 	{
 		Key: "weight", Thing: "weight", Doc: "the same weight in the units of v2: 100 is a share of 1024",
 		Value: integer(1, 10000), Default: "100",
-		V1:  []File{{Name: "cpu.shares", Probe: "cpu.shares", Note: "× 1024 / 100", spell: weightToShares, shown: sharesToWeight}},
+		V1:  []File{{Name: "cpu.shares", Probe: "cpu.shares", Note: "× 1024 / 100", alone: true, spell: weightToShares, shown: sharesToWeight}},
 		V2:  []File{weighed(cpuWeight, perWeight)},
 		on1: unlessIdle, on2: unlessIdle,
 	},

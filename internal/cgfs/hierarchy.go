@@ -207,19 +207,24 @@ func oldStat(at int, rel string) (Info, unix.Errno) {
 // Mkdir makes the cgroup dir, whose parent must exist, and marks it as ours.
 // ErrExist means that somebody else made it first: it is not marked then.
 func (h *Hierarchy) Mkdir(dir string) error {
-	rel, err := relative(dir)
-	if err != nil {
-		return &Error{Op: "mkdir", Path: h.Display(dir), Err: err}
+	_, err := h.mkdirIn(h.fd, dir, dir)
+	return err
+}
+
+// mkdirIn makes and marks the cgroup dir by its path from the directory at.
+func (h *Hierarchy) mkdirIn(at int, rel, dir string) (made bool, err error) {
+	if rel, err = relative(rel); err != nil {
+		return false, &Error{Op: "mkdir", Path: h.Display(dir), Err: err}
 	}
 	var room spelling
-	if _, _, errno := unix.Syscall(unix.SYS_MKDIRAT, uintptr(h.fd), uintptr(unsafe.Pointer(room.spell(rel, ""))), 0o755); errno != 0 {
-		return &Error{Op: "mkdir", Path: h.Display(dir), Err: errno}
+	if _, _, errno := unix.Syscall(unix.SYS_MKDIRAT, uintptr(at), uintptr(unsafe.Pointer(room.spell(rel, ""))), 0o755); errno != 0 {
+		return false, &Error{Op: "mkdir", Path: h.Display(dir), Err: errno}
 	}
 	// An old kernel without extended attributes on cgroups still gets its cgroup.
-	if err := h.Mark(dir); !errors.Is(err, ErrNotSupported) {
-		return err
+	if err := h.markIn(at, rel, dir); !errors.Is(err, ErrNotSupported) {
+		return true, err
 	}
-	return nil
+	return true, nil
 }
 
 // Rmdir removes the cgroup dir. ErrBusy: it still has processes or children.
@@ -328,20 +333,27 @@ func (h *Hierarchy) Put(dir, file, text, from string) (now string, err error) {
 	if file == from && file != DevicesFile {
 		// A file that cannot be opened for both answers so before anything is written.
 		if fd, err := h.openIn(dir, file, unix.O_RDWR); err == nil {
-			defer unix.Close(fd)
-			if err := write(fd, text); err != nil {
-				return "", &Error{Op: "write", Path: h.Display(dir, file), Text: text, Err: err}
-			}
-			if now, err = readBack(fd, text); err != nil {
-				return "", &Error{Op: "read", Path: h.Display(dir, file), Err: err}
-			}
-			return now, nil
+			return h.putTo(fd, dir, file, text)
 		}
 	}
 	if err := h.Write(dir, file, text); err != nil {
 		return "", err
 	}
 	return h.Read(dir, from)
+}
+
+// putTo is Put to an open file, which it closes.
+func (h *Hierarchy) putTo(fd int, dir, file, text string) (now string, err error) {
+	err, op := write(fd, text), "write"
+	if err == nil {
+		now, err = readBack(fd, text)
+		op, text = "read", ""
+	}
+	_ = unix.Close(fd)
+	if err != nil {
+		return "", &Error{Op: op, Path: h.Display(dir, file), Text: text, Err: err}
+	}
+	return now, nil
 }
 
 // readBack is what a control file reads, without the final newline: text itself

@@ -32,12 +32,18 @@ var (
 // Mark puts our mark on dir.
 func (h *Hierarchy) Mark(dir string) error {
 	rel, err := relative(dir)
-	if err == nil {
-		args := xattrArgs{value: uint64(uintptr(unsafe.Pointer(&markValue))), size: uint32(len(markValue))}
-		_, err = h.xattrat(unix.SYS_SETXATTRAT, rel, &args)
-		if errors.Is(err, errNoXattrat) {
-			err = unix.Lsetxattr(h.absolute(rel), MarkName, markValue[:], 0)
-		}
+	if err != nil {
+		return &Error{Op: "mark", Path: h.Display(dir), Err: err}
+	}
+	return h.markIn(h.fd, rel, dir)
+}
+
+// markIn marks dir by its checked path from the directory at.
+func (h *Hierarchy) markIn(at int, rel, dir string) error {
+	args := xattrArgs{value: uint64(uintptr(unsafe.Pointer(&markValue))), size: uint32(len(markValue))}
+	_, err := xattrat(unix.SYS_SETXATTRAT, at, rel, &args)
+	if errors.Is(err, errNoXattrat) {
+		err = unix.Lsetxattr(h.absolute(dir), MarkName, markValue[:], 0)
 	}
 	if err != nil {
 		return &Error{Op: "mark", Path: h.Display(dir), Err: err}
@@ -49,7 +55,7 @@ func (h *Hierarchy) Mark(dir string) error {
 func (h *Hierarchy) Marked(dir string) (bool, error) {
 	rel, err := relative(dir)
 	if err == nil {
-		_, err = h.xattrat(unix.SYS_GETXATTRAT, rel, &xattrArgs{}) // how long it is, see getxattr(2)
+		_, err = xattrat(unix.SYS_GETXATTRAT, h.fd, rel, &xattrArgs{}) // how long it is, see getxattr(2)
 		if errors.Is(err, errNoXattrat) {
 			_, err = unix.Lgetxattr(h.absolute(rel), MarkName, nil)
 		}
@@ -66,15 +72,15 @@ func (h *Hierarchy) Marked(dir string) (bool, error) {
 // errNoXattrat: it has to be done in the old way.
 var errNoXattrat = errors.New("no extended attributes relative to a directory")
 
-// xattrat asks for our mark on rel, relative to the mount: the calls that take a
-// path need it absolute, from which every component of the mount's own would be
+// xattrat asks for our mark on rel, relative to the directory at: the calls that take
+// a path need it absolute, from which every component of the mount's own would be
 // walked again. A filter of system calls that does not know these answers EPERM.
-func (h *Hierarchy) xattrat(trap uintptr, rel string, args *xattrArgs) (int, error) {
+func xattrat(trap uintptr, at int, rel string, args *xattrArgs) (int, error) {
 	if noXattrat.Load() {
 		return 0, errNoXattrat
 	}
 	var room spelling
-	n, _, errno := unix.Syscall6(trap, uintptr(h.fd), uintptr(unsafe.Pointer(room.spell(rel, ""))), unix.AT_SYMLINK_NOFOLLOW,
+	n, _, errno := unix.Syscall6(trap, uintptr(at), uintptr(unsafe.Pointer(room.spell(rel, ""))), unix.AT_SYMLINK_NOFOLLOW,
 		uintptr(unsafe.Pointer(&markName[0])), uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args))
 	switch errno {
 	case 0:

@@ -66,42 +66,13 @@ func (h *Hierarchy) SameChildren(dir string, names []string) (bool, error) {
 	return same && found == len(names), nil
 }
 
-// Reader reads cgroups again, one after the other, as [Hierarchy] does: the
-// directory in which the last one was stays open, so that the way to it is not walked
-// again for its siblings. One goroutine may use it, and must Close it soon.
-type Reader struct {
-	h   *Hierarchy
-	dir string // that is open; fd is -1 for none
-	fd  int
-}
+// Reader reads cgroups again, one after the other, as [Hierarchy] does, but from a
+// directory on the way that stays open. One goroutine may use it, and must Close it
+// soon.
+type Reader struct{ way }
 
 // Reader makes one.
-func (h *Hierarchy) Reader() *Reader { return &Reader{h: h, fd: -1} }
-
-// Close releases what is held open.
-func (r *Reader) Close() {
-	if r.fd >= 0 {
-		_ = unix.Close(r.fd)
-	}
-	r.dir, r.fd = "", -1
-}
-
-// enter sees to it that the parent of dir is open, and gives dir's name in it.
-func (r *Reader) enter(dir string) (at int, name string, err error) {
-	i := strings.LastIndexByte(dir, '/')
-	if i < 0 {
-		return r.h.fd, dir, nil
-	}
-	if r.fd < 0 || r.dir != dir[:i] {
-		r.Close()
-		fd, err := r.h.openat(dir[:i], unix.O_PATH|unix.O_DIRECTORY)
-		if err != nil {
-			return -1, "", &Error{Op: "open", Path: r.h.Display(dir[:i]), Err: err}
-		}
-		r.dir, r.fd = dir[:i], fd
-	}
-	return r.fd, dir[i+1:], nil
-}
+func (h *Hierarchy) Reader() *Reader { return &Reader{way{h: h}} }
 
 // Stat is [Hierarchy.Stat].
 func (r *Reader) Stat(dir string) (Info, error) {

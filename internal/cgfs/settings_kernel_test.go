@@ -254,3 +254,71 @@ func TestKernelUnlimited(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What is said to stand alone is taken by a new cgroup at every value, whatever those
+// around it have, and reads as it was written.
+func TestKernelAlone(t *testing.T) {
+	tried := 0
+	for _, s := range Settings() {
+		for i, f := range s.V1 {
+			if !f.alone {
+				continue
+			}
+			if f.limit != NoLimit || f.level != 0 || f.kept {
+				t.Errorf("%s is bounded by others, or shows something else", f.Name)
+			}
+			t.Run(fmt.Sprintf("%s.%s/%d", s.Subsystem, s.Key, i), func(t *testing.T) {
+				h, root := kernel(t, s.Subsystem)
+				if !h.Exists("", f.Probe) {
+					t.Skipf("this kernel has no %s", f.Name)
+				}
+				tried++
+				standsAlone(t, h, root, s)
+			})
+		}
+		for _, f := range s.V2 {
+			if f.alone {
+				t.Errorf("v2's %s comes with a controller that is enabled later", f.Name)
+			}
+		}
+	}
+	if tried == 0 && os.Getenv("CGROUPARCHD_TEST_ALL") == "1" {
+		t.Error("nothing was tried")
+	}
+}
+
+func standsAlone(t *testing.T, h *Hierarchy, root string, s *Setting) {
+	caps := Caps{Version: 1, Has: func(probe string) bool { return h.Exists("", probe) }}
+	var texts []string
+	for n := int64(-3); n < 300000; n += n/7 + 1 {
+		if text, _, err := s.Parse(n); err == nil {
+			texts = append(texts, text)
+		}
+	}
+	for i, text := range texts {
+		around := texts[(i*31+17)%len(texts)]
+		for _, c := range []struct{ dir, text string }{{root, around}, {root + "/beside", around}, {root + "/new", text}, {root + "/new/below", around}} {
+			if c.dir != root {
+				if err := h.Mkdir(c.dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			writes, faults := Translate(s.Subsystem, map[string]string{s.Key: c.text}, caps)
+			if len(writes) != 1 || len(faults) > 0 || !writes[0].Alone {
+				t.Fatalf("%s: %+v %+v", c.text, writes, faults)
+			}
+			w := writes[0]
+			if now, err := h.Put(c.dir, w.File, w.Text, w.File); err != nil || w.Form.Read(now) != w.Want {
+				t.Errorf("%s beside %s: %s reads %q %v", text, around, c.dir, now, err)
+			}
+		}
+		for _, dir := range []string{"/new/below", "/new", "/beside"} {
+			if err := h.Rmdir(root + dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(texts) < 20 {
+		t.Errorf("only %d values", len(texts))
+	}
+}

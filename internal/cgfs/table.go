@@ -76,6 +76,8 @@ type File struct {
 	level int
 	// kept: what it reads does not tell what was written, so our own record does.
 	kept bool
+	// alone: see Write.Alone. Only of v1: on v2 a file comes with its controller.
+	alone bool
 	// spell turns the canonical text into what is written and what is read back;
 	// nil: as it is. shown turns what form reads into canonical text; nil: as it is.
 	spell func(text string, caps Caps) (text1, want string)

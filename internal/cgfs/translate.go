@@ -52,6 +52,9 @@ type Write struct {
 	// Before: a new cgroup gets it before it has children, because the kernel
 	// refuses it afterwards.
 	Before bool
+	// Alone: the kernel takes every value of it whatever any other cgroup or setting
+	// has, so that a new cgroup can get it at once.
+	Alone bool
 	// FromParent: what should be read is what the parent reads. Text is empty.
 	FromParent bool
 	// Action: it is written whatever the file says. Never of a document.
@@ -191,7 +194,7 @@ func (t *translation) write(s *Setting, f File, text string) {
 	if text == TextDefault && f.Default != "" {
 		text = f.Default
 	}
-	w := Write{ID: s.Key, Keys: []string{s.Key}, File: f.Name, From: f.From, Text: text, Want: text, Form: f.form, Level: f.level, Limit: f.limit}
+	w := Write{ID: s.Key, Keys: []string{s.Key}, File: f.Name, From: f.From, Text: text, Want: text, Form: f.form, Level: f.level, Limit: f.limit, Alone: f.alone}
 	if f.spell != nil {
 		w.Text, w.Want = f.spell(text, t.caps)
 	}

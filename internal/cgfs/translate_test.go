@@ -75,6 +75,9 @@ func shown(w Write) string {
 	if w.Before {
 		s += ", before children"
 	}
+	if w.Alone {
+		s += ", at once"
+	}
 	if w.FromParent {
 		s += ", from the parent"
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,12 @@ const (
 	evacuateFor = 3 * time.Second
 	busyFor     = 200 * time.Millisecond
 )
+
+// giveWay is how many steps are taken before others get their turn, some 5 ms. When
+// one goroutine has run for 10 ms, through system calls too, Go's runtime takes its
+// processor away in the next one, and to see whether that is due its monitor thread
+// wakes up every 20 µs (retake in runtime/proc.go): a twentieth of a large pass.
+const giveWay = 256
 
 // Counts say what a pass changed.
 type Counts struct {
@@ -43,18 +50,61 @@ type applier struct {
 	counts    Counts
 	faults    []Fault
 	bereft    map[spot]bool // cgroups that lost children in this plan
+	makers    map[*cgfs.Hierarchy]*cgfs.Maker
+}
+
+// maker is the part of an [FS] that makes new cgroups, of which there may be thousands.
+type maker interface {
+	Mkdir(dir string) error
+	Put(dir, file, text, from string) (now string, err error)
+}
+
+var _ maker = (*cgfs.Maker)(nil)
+
+// maker is what does it for a hierarchy in this plan.
+func (a *applier) maker(fs FS) maker {
+	h, real := fs.(*cgfs.Hierarchy)
+	if !real {
+		return fs
+	}
+	m := a.makers[h]
+	if m == nil {
+		m = h.Maker()
+		if a.makers == nil {
+			a.makers = map[*cgfs.Hierarchy]*cgfs.Maker{}
+		}
+		a.makers[h] = m
+	}
+	return m
+}
+
+func (a *applier) close() {
+	for _, m := range a.makers {
+		m.Close()
+	}
+	a.makers = nil
 }
 
 func (a *applier) apply(plan Plan) {
+	defer a.close()
 	defer a.mourn()
 	failed := map[string]bool{} // directories that could not be made
 	stuck := map[string]bool{}  // those whose processes would not leave
 	kept := map[spot]bool{}     // those that contain something too deep that stays
-	for _, s := range plan {
+	var o *observer
+	var at maker
+	var tree *Tree
+	for i, s := range plan {
+		if i%giveWay == giveWay-1 {
+			runtime.Gosched()
+		}
 		if a.ctx.Err() != nil {
 			return // we are asked to stop; the next start finds the rest
 		}
-		o := a.observers[s.Tree.Hierarchy]
+		if s.Tree != tree {
+			tree, o = s.Tree, a.observers[s.Tree.Hierarchy]
+			at = a.maker(o.fs)
+		}
 		if above, ok := firstAbove(failed, s.Tree.Hierarchy, s.Dir); ok {
 			a.fail(s, fmt.Errorf("%s: %s could not be made", s, above))
 			continue
@@ -66,7 +116,7 @@ func (a *applier) apply(plan Plan) {
 		created := a.counts.Created
 		switch s.Op {
 		case OpMkdir:
-			if err = a.mkdir(o, s); err != nil {
+			if err = a.mkdir(o, at, s); err != nil {
 				failed[s.Tree.Hierarchy+":/"+s.Dir] = true
 			}
 		case OpWrite:
@@ -75,7 +125,7 @@ func (a *applier) apply(plan Plan) {
 				err = fmt.Errorf("%s: processes could not leave it first", s)
 				break
 			}
-			err = a.write(o, s)
+			err = a.write(o, at, s)
 		case OpEvacuate:
 			err = a.vacate(o, s)
 			stuck[s.Tree.Hierarchy+":/"+s.Dir] = err != nil && s.Phase == PhaseVacate
@@ -116,8 +166,8 @@ func (a *applier) fail(s Step, err error) {
 	a.faults = append(a.faults, Fault{Place: s.Place, Reason: err.Error()})
 }
 
-func (a *applier) mkdir(o *observer, s Step) error {
-	err := o.fs.Mkdir(s.Dir)
+func (a *applier) mkdir(o *observer, at maker, s Step) error {
+	err := at.Mkdir(s.Dir)
 	if err != nil && !errors.Is(err, cgfs.ErrExist) {
 		return err
 	}
@@ -134,21 +184,21 @@ func (a *applier) mkdir(o *observer, s Step) error {
 	return o.visit(s.Tree, s.Path, true)
 }
 
-func (a *applier) write(o *observer, s Step) error {
+func (a *applier) write(o *observer, at maker, s Step) error {
 	from := s.File
 	if s.Setting != nil {
 		from = s.Setting.source()
 	}
-	text, err := o.fs.Put(s.Dir, s.File, s.Text, from)
+	text, err := at.Put(s.Dir, s.File, s.Text, from)
 	if err != nil && s.Setting != nil && s.Setting.FromParent && s.Dir != "" {
 		// The parent may not have got what it was planned to have.
 		if above, readErr := o.fs.Read(parent(s.Dir), s.File); readErr == nil && above != "" && above != s.Text {
 			s = s.reading(above)
-			text, err = o.fs.Put(s.Dir, s.File, s.Text, from)
+			text, err = at.Put(s.Dir, s.File, s.Text, from)
 		}
 	}
 	n := o.state.Nodes[s.Path]
-	if s.Dir != s.Tree.Full(s.Path) {
+	if s.Path == "" && s.Dir != s.Tree.Root {
 		n = nil // on the way to our root
 	}
 	if err != nil {

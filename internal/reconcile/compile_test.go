@@ -89,29 +89,29 @@ func TestGoldenPlans(t *testing.T) {
 			name: "every controller mounted alone: cpuacct mirrors cpu", document: example, host: apart, opt: Options{Root: "r"},
 			want: `mkdir blkio:/r
 mkdir blkio:/r/test_cgroup_a
+write blkio:/r/test_cgroup_a/blkio.bfq.weight 500
 mkdir cpu:/r
 mkdir cpu:/r/test_cgroup_a
+write cpu:/r/test_cgroup_a/cpu.shares 1024
 mkdir cpu:/r/test_cgroup_b
+write cpu:/r/test_cgroup_b/cpu.shares 100
 mkdir cpu:/r/test_cgroup_b/test_cgroup_b_sub1
+write cpu:/r/test_cgroup_b/test_cgroup_b_sub1/cpu.shares 200
 mkdir cpuacct:/r
 mkdir cpuacct:/r/test_cgroup_a
 mkdir cpuacct:/r/test_cgroup_b
 mkdir cpuacct:/r/test_cgroup_b/test_cgroup_b_sub1
-write blkio:/r/test_cgroup_a/blkio.bfq.weight 500
-write cpu:/r/test_cgroup_a/cpu.shares 1024
-write cpu:/r/test_cgroup_b/cpu.shares 100
-write cpu:/r/test_cgroup_b/test_cgroup_b_sub1/cpu.shares 200
 `,
 		},
 		{
 			name: "cpu,cpuacct co-mounted: no mirror", document: example, host: together,
 			want: `mkdir blkio:/test_cgroup_a
-mkdir cpu,cpuacct:/test_cgroup_a
-mkdir cpu,cpuacct:/test_cgroup_b
-mkdir cpu,cpuacct:/test_cgroup_b/test_cgroup_b_sub1
 write blkio:/test_cgroup_a/blkio.bfq.weight 500
+mkdir cpu,cpuacct:/test_cgroup_a
 write cpu,cpuacct:/test_cgroup_a/cpu.shares 1024
+mkdir cpu,cpuacct:/test_cgroup_b
 write cpu,cpuacct:/test_cgroup_b/cpu.shares 100
+mkdir cpu,cpuacct:/test_cgroup_b/test_cgroup_b_sub1
 write cpu,cpuacct:/test_cgroup_b/test_cgroup_b_sub1/cpu.shares 200
 `,
 		},
@@ -121,11 +121,11 @@ write cpu,cpuacct:/test_cgroup_b/test_cgroup_b_sub1/cpu.shares 200
 				"cpuacct": {"sub_cgroup": {"b": {"conf": {}}, "c": {}}}}`,
 			host: together,
 			want: `mkdir cpu,cpuacct:/a
+write cpu,cpuacct:/a/cpu.shares 1024
 mkdir cpu,cpuacct:/b
 mkdir cpu,cpuacct:/c
 mkdir cpu,cpuacct:/s
 mkdir cpu,cpuacct:/s/b
-write cpu,cpuacct:/a/cpu.shares 1024
 write cpu,cpuacct:/s/b/cpu.shares 7
 `,
 			faults: []string{"cpuacct/b: cpuacct and cpu share one hierarchy, where a process has one place: its processes follow cpu/s/b"},

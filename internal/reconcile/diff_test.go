@@ -191,11 +191,11 @@ func TestOneFailureStopsNothing(t *testing.T) {
 		got = append(got, f.String())
 	}
 	want := []string{
+		"cpu/a: share: write cpu:/a/cpu.shares: invalid argument",
 		"cpu/b: mkdir cpu:/b: operation not permitted",
 		"cpu/b/c: mkdir cpu:/b/c: cpu:/b could not be made",
-		"cpu: share: write cpu:/cpu.shares: invalid argument",
-		"cpu/a: share: write cpu:/a/cpu.shares: invalid argument",
 		"cpu/b/c: share: write cpu:/b/c/cpu.shares 1024: cpu:/b could not be made",
+		"cpu: share: write cpu:/cpu.shares: invalid argument",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("faults (-want +got):\n%s", diff)
