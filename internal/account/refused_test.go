@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 	"github.com/cgrouparch/cgrouparch/internal/testserver"
 )
 
@@ -52,7 +53,7 @@ func TestWriterRefusals(t *testing.T) {
 			t.Parallel()
 			server := testserver.Redis(t, "--enable-debug-command", "yes", "--enable-protected-configs", "yes")
 			server.Do("ACL", "SETUSER", "arch", "on", ">s3cret", "~test/*", "-@all", "+get", "+set", "+mget", "+del")
-			var log lockedBuffer
+			var log testhost.Output
 			o := optionsFor(server)
 			o.Username, o.Password, o.Log = "arch", "s3cret", newTestLog(&log)
 			ring := NewRing(300)
@@ -136,7 +137,7 @@ func TestWriterKinds(t *testing.T) {
 	t.Parallel()
 	server := testserver.Redis(t)
 	server.Do("ACL", "SETUSER", "arch", "on", ">right", "~test/*", "-@all", "+get", "+mget")
-	var log lockedBuffer
+	var log testhost.Output
 	o := optionsFor(server)
 	o.Username, o.Password, o.Log = "arch", "right", newTestLog(&log)
 	w, _ := runWriter(t, o, historyOf(300, 1))
@@ -156,7 +157,7 @@ func TestWriterLeaseRefused(t *testing.T) {
 	t.Parallel()
 	server := testserver.Redis(t)
 	server.Do("ACL", "SETUSER", "arch", "on", ">right", "~test/account/*", "-@all", "+get", "+set", "+mget")
-	var log lockedBuffer
+	var log testhost.Output
 	o := optionsFor(server)
 	o.Username, o.Password, o.Log = "arch", "right", newTestLog(&log)
 	r := historyOf(300, 1)

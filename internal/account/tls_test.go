@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 	"github.com/cgrouparch/cgrouparch/internal/testserver"
 )
 
@@ -117,7 +118,7 @@ func TestWriterTLSRefused(t *testing.T) {
 		{"TLS is wanted", func(o *RedisOptions) { o.TLS = false }, []string{"(if that port wants TLS: rediss:// in redis_url)"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) { // one after the other: they change the server
-			var log lockedBuffer
+			var log testhost.Output
 			o := good
 			o.Log = newTestLog(&log)
 			tc.change(&o)
