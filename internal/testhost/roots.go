@@ -1,7 +1,6 @@
 package testhost
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -28,16 +27,8 @@ var owner = sync.OnceValue(func() string {
 	return pid + "." + strings.Trim(namespace, "pid:[]")
 })
 
-// Name is what a cgroup at the top of a hierarchy is to be called: this process's own, however many have the same word.
-func Name(word string) string {
-	clean := strings.Map(func(r rune) rune {
-		if r == '_' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
-			return r
-		}
-		return '-'
-	}, word)
-	return prefix + owner() + "-" + clean[:min(len(clean), 60)]
-}
+// Name is what a cgroup at the top of a hierarchy is to be called that is this process's own.
+func Name(word string) string { return prefix + owner() + "-" + word }
 
 var roots atomic.Int64
 
@@ -46,7 +37,7 @@ var roots atomic.Int64
 func Root(t testing.TB) string {
 	t.Helper()
 	sweepOnce()
-	root := Name(fmt.Sprintf("%d-%s", roots.Add(1), t.Name()))
+	root := Name(strconv.FormatInt(roots.Add(1), 10))
 	t.Cleanup(func() {
 		for _, mount := range Hierarchies() {
 			if err := Remove(filepath.Join(mount, root)); err != nil {

@@ -1,17 +1,17 @@
 package bench
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // bench is one run.
@@ -30,13 +30,13 @@ func newBench(t *testing.T, s size) *bench {
 	t.Helper()
 	b := &bench{size: s, t: t}
 	if os.Geteuid() != 0 {
-		b.lack("not root")
+		testhost.Lacks(t, "not root")
 	}
-	if mounts()["cpu"] == "" || mounts()["cpuacct"] == "" || mounts()["blkio"] == "" {
-		b.lack("no cgroup v1 hierarchies for cpu, cpuacct and blkio")
+	if mounts := testhost.Controllers(); mounts["cpu"] == "" || mounts["cpuacct"] == "" || mounts["blkio"] == "" {
+		testhost.Lacks(t, "no cgroup v1 hierarchies for cpu, cpuacct and blkio")
 	}
 	if _, err := exec.LookPath("gcc"); err != nil {
-		b.lack("no C compiler for the floors")
+		testhost.Lacks(t, "no C compiler for the floors")
 	}
 	b.dir = t.TempDir()
 	for _, file := range b.floors() {
@@ -95,15 +95,6 @@ func (b *bench) report(r result) {
 
 // skip is a row, or a part of one, that this version or machine does not have.
 func (b *bench) skip(measure, reason string) { b.report(result{measure: measure, skipped: reason}) }
-
-// lack ends the test for want of something.
-func (b *bench) lack(format string, args ...any) {
-	b.t.Helper()
-	if os.Getenv("CGROUPARCHD_TEST_ALL") == "1" {
-		b.t.Fatalf(format, args...)
-	}
-	b.t.Skipf(format, args...)
-}
 
 func (b *bench) must(err error) {
 	b.t.Helper()
@@ -209,73 +200,15 @@ func (b *bench) commit() string {
 	return strings.TrimSpace(string(out))
 }
 
-// mounts gives the mount point of each v1 controller (proc_pid_mountinfo(5)).
-func mounts() map[string]string {
-	data, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil
-	}
-	found := map[string]string{}
-	for line := range strings.Lines(string(data)) {
-		before, after, ok := strings.Cut(line, " - ")
-		left, right := strings.Fields(before), strings.Fields(after)
-		if !ok || len(left) < 5 || len(right) < 3 || right[0] != "cgroup" || left[3] != "/" {
-			continue
-		}
-		for option := range strings.SplitSeq(right[2], ",") {
-			if !slices.Contains([]string{"rw", "ro", "xattr"}, option) && !strings.Contains(option, "=") {
-				found[option] = left[4]
-			}
-		}
-	}
-	return found
-}
-
 // newRoot names a cgroup_root of this run's own and removes it, in every hierarchy, when the row ends, after the members.
 func (b *bench) newRoot() string {
 	b.roots++
-	root := fmt.Sprintf("/cgatest-bench-%d-%d", os.Getpid(), b.roots)
-	t := b.t
-	t.Cleanup(func() {
+	root := "/" + testhost.Root(b.t)
+	b.t.Cleanup(func() {
 		for _, end := range b.members {
 			end()
 		}
 		b.members = nil
-		for _, mount := range uniqueMounts() {
-			if err := removeTree(filepath.Join(mount, root)); err != nil {
-				t.Errorf("clean up: %v", err)
-			}
-		}
 	})
 	return root
-}
-
-func uniqueMounts() []string {
-	var list []string
-	for _, m := range mounts() {
-		list = append(list, m)
-	}
-	slices.Sort(list)
-	return slices.Compact(list)
-}
-
-// removeTree removes a cgroup and those below it. A process that has been killed stays a moment longer, so it tries again.
-func removeTree(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	for _, e := range entries {
-		if e.IsDir() {
-			if err := removeTree(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		err := os.Remove(dir)
-		if err == nil || errors.Is(err, os.ErrNotExist) || time.Now().After(deadline) {
-			return err
-		}
-	}
 }

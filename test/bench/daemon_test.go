@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // daemon is a running cgrouparchd, as it is built for users.
@@ -166,7 +168,7 @@ func (d *daemon) sampled(slots int) status {
 
 // dir is a cgroup's directory, "" for our root.
 func (d *daemon) dir(subsystem, cgroup string) string {
-	return filepath.Join(mounts()[subsystem], d.root, cgroup)
+	return filepath.Join(testhost.Controllers()[subsystem], d.root, cgroup)
 }
 
 // rss is what a process has in memory, in bytes: counted page by page (smaps_rollup of proc_pid_smaps(5)), since VmRSS of

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strconv"
 	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 var fetched = regexp.MustCompile(`"msg":"pass done".*"moved":[1-9].*"duration":"([^"]+)"`)
@@ -18,7 +20,7 @@ func escapeRow(b *bench) {
 	b.members = append(b.members, escaped.end)
 	pidFile := b.file("escape.pid", strconv.Itoa(escaped.pid())+"\n")
 	d := b.daemon(`{"cpu":{"sub_cgroup":{"a":{"conf":{}}}}}`, map[string]any{"cgroup_pid_files": map[string][]string{"a": {pidFile}}, "proc_connector": true})
-	away := filepath.Join(mounts()["cpu"], b.newRoot())
+	away := filepath.Join(testhost.Controllers()["cpu"], b.newRoot())
 	b.must(os.Mkdir(away, 0o755))
 	bare, _ := b.start(b.floor("escape"))
 	b.members = append(b.members, bare.end)

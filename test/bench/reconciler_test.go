@@ -17,6 +17,7 @@ import (
 
 	"github.com/cgrouparch/cgrouparch/internal/pidfiles"
 	"github.com/cgrouparch/cgrouparch/internal/reconcile"
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 	"github.com/cgrouparch/cgrouparch/internal/zkconf"
 )
 
@@ -159,7 +160,7 @@ func (b *bench) reconciler(o reconcilerOptions) *process {
 // floorTree starts the floor of the work on trees, below a root of its own.
 func (b *bench) floorTree(paths []string) (p *process, root string) {
 	b.t.Helper()
-	root = filepath.Join(mounts()["cpu"], b.newRoot())
+	root = filepath.Join(testhost.Controllers()["cpu"], b.newRoot())
 	b.must(os.Mkdir(root, 0o755))
 	p, _ = b.start(b.floor("tree"), root, b.file(fmt.Sprintf("paths%d", b.roots), strings.Join(paths, "\n")+"\n"))
 	return p, root
@@ -315,8 +316,8 @@ func (b *bench) placed(n, group int) (p *process, document string, pids []string
 // movingRow: processes that are all somewhere else. In every round both take them out of the hierarchy's root.
 func movingRow(b *bench) {
 	p, _, pids := b.placed(b.procs, b.procs)
-	root := filepath.Join(mounts()["cpu"], "cgroup.procs")
-	floorRoot := filepath.Join(mounts()["cpu"], b.newRoot())
+	root := filepath.Join(testhost.Controllers()["cpu"], "cgroup.procs")
+	floorRoot := filepath.Join(testhost.Controllers()["cpu"], b.newRoot())
 	b.must(os.Mkdir(floorRoot, 0o755))
 	list := b.file("moving", strings.Join(pids, "\n")+"\n")
 	procs, _ := b.start(b.floor("procs"))

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 	"github.com/cgrouparch/cgrouparch/internal/testserver"
 )
 
@@ -35,7 +36,7 @@ func TestPlan(t *testing.T) {
 		}
 		rest = after
 	}
-	for subsystem := range v1Mounts() {
+	for subsystem := range testhost.Controllers() {
 		if _, err := os.Stat(h.dir(subsystem, "")); err == nil {
 			t.Errorf("plan made our root in %s", subsystem)
 		}
@@ -103,7 +104,7 @@ func TestCgexecArg(t *testing.T) {
 			t.Errorf("%v: no reason on standard error", c.args)
 		}
 	}
-	for subsystem := range v1Mounts() {
+	for subsystem := range testhost.Controllers() {
 		if _, err := os.Stat(h.dir(subsystem, "")); err == nil {
 			t.Errorf("get-cgexec-arg made our root in %s", subsystem)
 		}
@@ -191,7 +192,7 @@ func TestAnswerLost(t *testing.T) {
 	config := h.config()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
-		lack(t, "%v", err)
+		testhost.Lacks(t, "%v", err)
 	}
 	defer full.Close()
 	for _, args := range [][]string{{"version"}, {"version", "--json"}, {"check"}, {"get-cgexec-arg", "test_cgroup_a"},

@@ -18,12 +18,14 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // host is one test's share of the machine: a cgroup_root of its own in every hierarchy, a directory, and a daemon configuration.
 type host struct {
 	t        *testing.T
-	root     string // cgroup_root, "/cgatest-PID-N"
+	root     string // cgroup_root
 	scratch  string // a directory of root's that nobody else may write; logs/ in it is for what the daemon must not notice
 	settings map[string]any
 	daemons  int
@@ -38,7 +40,7 @@ func newHost(t *testing.T) *host {
 	number := hosts.Add(1)
 	scratch := filepath.Join(runDir, fmt.Sprintf("%s-%d", strings.NewReplacer("/", "-", " ", "_").Replace(t.Name()), number))
 	must(t, os.MkdirAll(filepath.Join(scratch, "logs"), 0o755))
-	h := &host{t: t, scratch: scratch, root: fmt.Sprintf("/%s%d", rootPrefix(), number)}
+	h := &host{t: t, scratch: scratch, root: "/" + testhost.Root(t)}
 	h.settings = map[string]any{
 		"cgroup_root":        h.root,
 		"conf_file":          h.path("document.json"),
@@ -49,19 +51,12 @@ func newHost(t *testing.T) *host {
 		"log_level":          "debug",
 		"log_format":         "json",
 	}
-	t.Cleanup(func() {
-		for _, mount := range uniqueMounts() {
-			if err := removeTree(mount, filepath.Join(mount, h.root)); err != nil {
-				t.Errorf("clean up: %v", err)
-			}
-		}
-	})
 	return h
 }
 
 // uniqueMounts lists each v1 mount once, although co-mounted controllers share one.
 func uniqueMounts() []string {
-	return slices.Compact(slices.Sorted(maps.Values(v1Mounts())))
+	return slices.Compact(slices.Sorted(maps.Values(testhost.Controllers())))
 }
 
 // path names a file in the test's scratch directory.

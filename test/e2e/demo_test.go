@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // TestDemo runs the demonstration of the README: it shows usage, and leaves nothing behind, however it ends.
@@ -77,7 +79,7 @@ func wantNothingOfDemo(t *testing.T, pid int) {
 	for _, mount := range uniqueMounts() {
 		if _, err := os.Stat(filepath.Join(mount, root)); err == nil {
 			t.Errorf("left behind: %s/%s", mount, root)
-			_ = removeTree(mount, filepath.Join(mount, root))
+			_ = testhost.Remove(filepath.Join(mount, root))
 		}
 	}
 	for left, command := range markedProcesses() {

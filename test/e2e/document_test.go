@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 	"github.com/cgrouparch/cgrouparch/internal/testserver"
 )
 
@@ -167,7 +168,7 @@ func TestSubsystemLeaves(t *testing.T) {
 func TestEverySubsystem(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
-	mounts := v1Mounts()
+	mounts := testhost.Controllers()
 	p := sleeper(t)
 	h.set("cgroup_pid_files", map[string][]string{"outer/inner": {h.pidFile("p.pid", p.pid())}})
 	document := map[string]any{}

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // TestDrift: what somebody else removes or changes is put back at once, and said.
@@ -33,11 +35,8 @@ func TestDrift(t *testing.T) {
 		{"weight", func() error { return h.put("blkio", "test_cgroup_a", "blkio.bfq.weight", "77") }},
 		{"leaf removed", func() error { return syscall.Rmdir(h.dir("cpu", "test_cgroup_a")) }},
 		{"mirror removed", func() error { return syscall.Rmdir(h.dir("cpuacct", "test_cgroup_a")) }},
-		{"tree removed", func() error {
-			mount := v1Mounts()["cpu"]
-			return removeTreeOnce(mount, h.dir("cpu", "test_cgroup_b"))
-		}},
-		{"everything removed", func() error { return removeTreeOnce(v1Mounts()["blkio"], h.dir("blkio", "test_cgroup_a")) }},
+		{"tree removed", func() error { return removeTreeOnce(h.dir("cpu", "test_cgroup_b")) }},
+		{"everything removed", func() error { return removeTreeOnce(h.dir("blkio", "test_cgroup_a")) }},
 	} {
 		if err := step.do(); err != nil {
 			t.Fatalf("%s: %v", step.name, err)
@@ -55,17 +54,17 @@ func TestDrift(t *testing.T) {
 
 // put is what a person with a shell does to a configured cgroup.
 func (h *host) put(subsystem, cgroup, file, text string) error {
-	return writeControl(filepath.Join(h.dir(subsystem, cgroup), file), text)
+	return testhost.WriteControl(filepath.Join(h.dir(subsystem, cgroup), file), text)
 }
 
 // removeTreeOnce removes a cgroup that the daemon may already be making again: that it was gone once is enough.
-func removeTreeOnce(mount, top string) error {
+func removeTreeOnce(top string) error {
 	info, err := os.Stat(top)
 	if err != nil {
 		return err
 	}
 	for range 200 {
-		_ = removeOnce(mount, top) // it may be there again: the look that follows tells
+		_ = testhost.RemoveOnce(top) // it may be there again: the look that follows tells
 		now, err := os.Stat(top)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -85,7 +84,7 @@ func TestOurRootRemoved(t *testing.T) {
 	h.document(sample)
 	h.startReady()
 	h.wantShares(sampleShares...)
-	if err := removeTreeOnce(v1Mounts()["cpu"], h.dir("cpu", "")); err != nil {
+	if err := removeTreeOnce(h.dir("cpu", "")); err != nil {
 		t.Fatal(err)
 	}
 	h.wantShares(sampleShares...)

@@ -46,6 +46,6 @@ func TestExamples(t *testing.T) {
 		}
 	})
 	t.Run("js", func(t *testing.T) {
-		h.browser("example.mjs", d, nil, h.file("example.js", example(t, "js", d), 0o600))
+		h.browser(t, "example.mjs", d, nil, h.file("example.js", example(t, "js", d), 0o600))
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // badDocuments are rejected as a whole, each with the place of its fault.
@@ -87,7 +89,7 @@ func TestBadDocuments(t *testing.T) {
 			return nil
 		})
 	}
-	if got := h.read("cpu", "../"+rootPrefix()+"escaped", "tasks"); !strings.Contains(got, "no such file") {
+	if got := h.read("cpu", "../"+testhost.Name("escaped"), "tasks"); !strings.Contains(got, "no such file") {
 		t.Errorf("something outside our root: %s", got)
 	}
 }
@@ -154,7 +156,7 @@ func TestMoveRefusedByKernel(t *testing.T) {
 	h := newHost(t)
 	chrt := needTool(t, "chrt")
 	if got := h.readTop("cpu", "cpu.rt_runtime_us"); got == "" {
-		lack(t, "this kernel does not budget real-time processes by cgroup: nothing would refuse")
+		testhost.Lacks(t, "this kernel does not budget real-time processes by cgroup: nothing would refuse")
 	}
 	realtime, normal := startProc(t, nil, chrt, "--fifo", "1", "sleep", "600"), sleeper(t)
 	eventually(t, "real-time process", func() error {

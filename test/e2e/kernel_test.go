@@ -11,48 +11,22 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // patience bounds every wait for something that must happen. It is generous on purpose: these tests judge what happens, never how
 // fast, except where the contract itself names a time.
 const patience = 40 * time.Second
 
-// rootPrefix begins the name of every cgroup that this run makes at the top of a hierarchy.
-func rootPrefix() string { return "cgatest-" + runID + "-" }
-
-// v1Mounts returns the mount point of each cgroup v1 controller, from /proc/self/mountinfo (proc_pid_mountinfo(5)).
-func v1Mounts() map[string]string {
-	data, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil
-	}
-	mounts := map[string]string{}
-	for _, line := range strings.Split(string(data), "\n") {
-		before, after, ok := strings.Cut(line, " - ")
-		left, right := strings.Fields(before), strings.Fields(after)
-		if !ok || len(left) < 5 || len(right) < 3 || right[0] != "cgroup" || left[3] != "/" {
-			continue
-		}
-		for _, option := range strings.Split(right[2], ",") {
-			// Options that are no controller (rw, xattr) have no controller's file below the mount; keeping them is harmless, but
-			// two entries for one mount would report a leftover twice.
-			if option != "rw" && option != "ro" && !strings.Contains(option, "=") && option != "xattr" {
-				mounts[option] = left[4]
-			}
-		}
-	}
-	return mounts
-}
-
 // dir is the directory of one of this host's cgroups ("" = our root) in a hierarchy.
 func (h *host) dir(subsystem, cgroup string) string {
 	h.t.Helper()
-	mount, ok := v1Mounts()[subsystem]
+	mount, ok := testhost.Controllers()[subsystem]
 	if !ok {
 		h.t.Fatalf("no hierarchy for %s", subsystem)
 	}
@@ -72,18 +46,9 @@ func (h *host) read(subsystem, cgroup, file string) string {
 // write is what a person with an editor would do; cgroup files are never created, so no O_CREATE.
 func (h *host) write(subsystem, cgroup, file, text string) {
 	h.t.Helper()
-	if err := writeControl(filepath.Join(h.dir(subsystem, cgroup), file), text); err != nil {
+	if err := testhost.WriteControl(filepath.Join(h.dir(subsystem, cgroup), file), text); err != nil {
 		h.t.Fatal(err)
 	}
-}
-
-func writeControl(file, text string) error {
-	f, err := os.OpenFile(file, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	return errors.Join(err, f.Close())
 }
 
 // mkdir makes a cgroup by hand.
@@ -202,39 +167,6 @@ func contains(list []string, s string) bool {
 	return false
 }
 
-// removeTree removes a cgroup and all below it; processes go to the hierarchy's mount first. It returns what is left after a while.
-func removeTree(mount, top string) error {
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		err := removeOnce(mount, top)
-		if err == nil || time.Now().After(deadline) {
-			return err
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-func removeOnce(mount, top string) error {
-	var dirs []string
-	// Errors are those of cgroups that end while we walk; what stays shows in rmdir's.
-	_ = filepath.WalkDir(top, func(p string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.IsDir() {
-			dirs = append(dirs, p)
-		}
-		return nil
-	})
-	var errs []error
-	for i := len(dirs) - 1; i >= 0; i-- { // WalkDir lists parents before children
-		for _, pid := range readPIDs(filepath.Join(dirs[i], "cgroup.procs")) {
-			_ = writeControl(filepath.Join(mount, "cgroup.procs"), strconv.Itoa(pid))
-		}
-		if err := syscall.Rmdir(dirs[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("rmdir %s: %w", dirs[i], err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // eventually polls until f has nothing to complain about.
 func eventually(t *testing.T, what string, f func() error) {
 	t.Helper()
@@ -277,6 +209,6 @@ func differ(want, got any) error {
 
 // readTop returns a control file of the hierarchy's mount itself, "" when there is none.
 func (h *host) readTop(subsystem, file string) string {
-	data, _ := os.ReadFile(filepath.Join(v1Mounts()[subsystem], file))
+	data, _ := os.ReadFile(filepath.Join(testhost.Controllers()[subsystem], file))
 	return strings.TrimSpace(string(data))
 }

@@ -11,11 +11,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 const (
-	// allEnv turns every skip for want of a tool or a right into a failure: in CI a skipped test proves nothing.
-	allEnv = "CGROUPARCHD_TEST_ALL"
 	// workloadEnv makes the test binary behave as a sample process instead of running tests (see workload).
 	workloadEnv = "CGATEST_WORKLOAD"
 	// markerEnv is inherited by every process of a run, so that a leftover can be told from somebody else's process.
@@ -51,6 +51,7 @@ func run(m *testing.M) int {
 	if !testing.Short() {
 		binary, buildErr = build(runDir)
 	}
+	testhost.Sweep()
 	code := m.Run()
 	for _, fault := range leftovers() {
 		fmt.Fprintln(os.Stderr, "left behind:", fault)
@@ -92,12 +93,9 @@ func build(dir string) (string, error) {
 // leftovers names the cgroups and the processes of this run that are still there, and ends the processes.
 func leftovers() []string {
 	var found []string
-	for name, mount := range v1Mounts() {
-		dirs, _ := filepath.Glob(filepath.Join(mount, rootPrefix()+"*"))
-		for _, dir := range dirs {
-			found = append(found, fmt.Sprintf("cgroup %s: %s", name, dir))
-			_ = removeTree(mount, dir) // it is a failure already
-		}
+	for _, dir := range testhost.Left() {
+		found = append(found, "cgroup "+dir)
+		_ = testhost.Remove(dir) // it is a failure already
 	}
 	deadline := time.Now().Add(2 * time.Second) // a killed process takes a moment to go
 	procs := markedProcesses()
@@ -140,15 +138,6 @@ func hasVariable(environ, want []byte) bool {
 	return false
 }
 
-// lack ends a test that this machine cannot run: it skips, or fails where everything must run.
-func lack(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv(allEnv) == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
 // needBinary is the first line of every test.
 func needBinary(t *testing.T) {
 	t.Helper()
@@ -165,7 +154,7 @@ func needTool(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		lack(t, "%s is not installed", name)
+		testhost.Lacks(t, "%s is not installed", name)
 	}
 	return path
 }
@@ -175,17 +164,17 @@ func needHost(t *testing.T) {
 	t.Helper()
 	needBinary(t)
 	if os.Geteuid() != 0 {
-		lack(t, "not root")
+		testhost.Lacks(t, "not root")
 	}
-	mounts := v1Mounts()
+	mounts := testhost.Controllers()
 	for _, name := range []string{"cpu", "cpuacct", "blkio"} {
 		mount, ok := mounts[name]
 		if !ok {
-			lack(t, "no cgroup v1 hierarchy for %s", name)
+			testhost.Lacks(t, "no cgroup v1 hierarchy for %s", name)
 		}
-		probe := filepath.Join(mount, fmt.Sprintf("%sprobe-%d", rootPrefix(), time.Now().UnixNano()))
+		probe := filepath.Join(mount, testhost.Name(fmt.Sprintf("probe-%d", time.Now().UnixNano())))
 		if err := os.Mkdir(probe, 0o755); err != nil {
-			lack(t, "cgroup hierarchy is not writable: %v", err)
+			testhost.Lacks(t, "cgroup hierarchy is not writable: %v", err)
 		}
 		os.Remove(probe)
 	}

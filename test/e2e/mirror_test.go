@@ -6,13 +6,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // needApart asks for cpu and cpuacct in hierarchies of their own: only then is there anything to mirror.
 func needApart(t *testing.T) {
 	t.Helper()
-	if mounts := v1Mounts(); mounts["cpu"] == mounts["cpuacct"] {
-		lack(t, "cpu and cpuacct are mounted together")
+	if mounts := testhost.Controllers(); mounts["cpu"] == mounts["cpuacct"] {
+		testhost.Lacks(t, "cpu and cpuacct are mounted together")
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/fleet"
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 	"github.com/cgrouparch/cgrouparch/internal/testserver"
 )
 
@@ -30,21 +31,21 @@ const pageDocument = `{
 }`
 
 // browser runs a script of test/page in a real browser, with further arguments. actions are what it may ask for while it runs.
-func (h *host) browser(script string, d *daemon, actions map[string]func(), args ...string) {
-	h.t.Helper()
+func (h *host) browser(t *testing.T, script string, d *daemon, actions map[string]func(), args ...string) {
+	t.Helper()
 	dir, err := filepath.Abs("../page")
-	must(h.t, err)
+	must(t, err)
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", "playwright-core")); err != nil {
-		lack(h.t, "playwright-core is not installed (npm ci in test/page): %v", err)
+		testhost.Lacks(t, "playwright-core is not installed (npm ci in test/page): %v", err)
 	}
 	for _, program := range []string{"node", "/usr/bin/chromium"} {
 		if _, err := exec.LookPath(program); err != nil {
-			lack(h.t, "no browser: %v", err)
+			testhost.Lacks(t, "no browser: %v", err)
 		}
 	}
 	shots := os.Getenv("CGROUPARCHD_TEST_SHOTS") // where somebody wants to look at them
 	if shots == "" {
-		shots = h.t.TempDir()
+		shots = t.TempDir()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
@@ -52,14 +53,14 @@ func (h *host) browser(script string, d *daemon, actions map[string]func(), args
 	var complaints strings.Builder
 	cmd.Stderr = &complaints
 	in, err := cmd.StdinPipe()
-	must(h.t, err)
+	must(t, err)
 	out, err := cmd.StdoutPipe()
-	must(h.t, err)
-	must(h.t, cmd.Start())
+	must(t, err)
+	must(t, cmd.Start())
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		what, asked := strings.CutPrefix(lines.Text(), "request ")
 		if !asked {
-			h.t.Log(lines.Text())
+			t.Log(lines.Text())
 			continue
 		}
 		answer := "unknown"
@@ -70,7 +71,7 @@ func (h *host) browser(script string, d *daemon, actions map[string]func(), args
 		_, _ = io.WriteString(in, answer+"\n")
 	}
 	if err := cmd.Wait(); err != nil {
-		h.t.Errorf("%s: %v\n%s", script, err, complaints.String())
+		t.Errorf("%s: %v\n%s", script, err, complaints.String())
 	}
 }
 
@@ -99,7 +100,7 @@ func TestPage(t *testing.T) {
 		return d
 	}
 	d := start()
-	h.browser("page.mjs", d, map[string]func(){
+	h.browser(t, "page.mjs", d, map[string]func(){
 		"drift":    func() { must(t, h.put("cpu", "b", "cpu.shares", "999")) },
 		"document": func() { h.document(fmt.Sprintf(pageDocument, 300, `, "new": {"conf": {"share": 50}}`, "")) },
 		"fault":    func() { h.document(fmt.Sprintf(pageDocument, 300, "", `, "nosuch": {}`)) },
@@ -124,7 +125,7 @@ func TestPageLarge(t *testing.T) {
 	burner := shell(t, "while :; do :; done")
 	h.set("cgroup_pid_files", map[string][]string{"g7/leaf7-3": {h.pidFile("burner", burner.pid())}})
 	d := h.startReady()
-	h.browser("large.mjs", d, nil)
+	h.browser(t, "large.mjs", d, nil)
 }
 
 // TestPageHosts: the page says which hosts lag behind, and why.
@@ -137,7 +138,7 @@ func TestPageHosts(t *testing.T) {
 	d := h.startReady()
 	says, _ := otherHost(t, zk.Addr(), "absent")
 	says(fleet.Agent{Seen: 0, InForce: -1})
-	h.browser("hosts.mjs", d, map[string]func(){"anew": func() {
+	h.browser(t, "hosts.mjs", d, map[string]func(){"anew": func() {
 		client.Delete(node)
 		client.Create(node, `{"cpu": {"sub_cgroup": {"made_anew": {}}}}`, identity)
 	}})
@@ -181,7 +182,7 @@ func TestPageQuestions(t *testing.T) {
 	d := h.startReady()
 	says, _ := otherHost(t, zk.Addr(), "absent")
 	says(fleet.Agent{Seen: 0, InForce: 0})
-	h.browser("questions.mjs", d, map[string]func(){
+	h.browser(t, "questions.mjs", d, map[string]func(){
 		"busy":  func() { h.wantIn("memory", "holder", holder.pid()); h.file("hold", "", 0o600) },
 		"edit":  func() { edit(2) },
 		"drift": func() { h.write("cpu", "b", "cpu.shares", "999") },

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // TestThreadsMoveWhole: a process with eight threads is in its cgroup with each of them.
@@ -286,6 +288,6 @@ func kernelThread(t *testing.T) int {
 			return pid
 		}
 	}
-	lack(t, "no kernel thread is visible here")
+	testhost.Lacks(t, "no kernel thread is visible here")
 	return 0
 }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // TestPrune: foreign cgroups go and their processes move up; protected ones stay, also below a foreign parent, with what contains them.
@@ -93,7 +95,7 @@ func TestHandMadeCanBeFilled(t *testing.T) {
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
-		if err := writeControl(filepath.Join(h.dir("cpu", name), "cgroup.procs"), strconv.Itoa(p.pid())); err != nil && time.Since(made) < 900*time.Millisecond {
+		if err := testhost.WriteControl(filepath.Join(h.dir("cpu", name), "cgroup.procs"), strconv.Itoa(p.pid())); err != nil && time.Since(made) < 900*time.Millisecond {
 			t.Fatalf("%v after it was made: %v", time.Since(made), err)
 		}
 		h.wantShares("a 1024") // and then it goes, with its process moved up

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/bpfiter"
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 	"github.com/cgrouparch/cgrouparch/internal/testserver"
 )
 
@@ -86,7 +87,7 @@ func TestCPUCountedWithoutFiles(t *testing.T) {
 	t.Run("counted", func(t *testing.T) {
 		t.Parallel()
 		if r, err := bpfiter.Open(1, 1); err != nil {
-			lack(t, "%v", err)
+			testhost.Lacks(t, "%v", err)
 		} else {
 			r.Close()
 		}
@@ -150,7 +151,7 @@ func TestDirectIOCounted(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
 	if out, err := exec.Command("dd", "if=/dev/zero", "of="+h.path("probe"), "bs=64k", "count=1", "oflag=direct").CombinedOutput(); err != nil {
-		lack(t, "no direct I/O where temporary files are: %v\n%s", err, out)
+		testhost.Lacks(t, "no direct I/O where temporary files are: %v\n%s", err, out)
 	}
 	p := shell(t, `
 		while [ ! -e "$1" ]; do sleep 0.05; done

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // TestWebsocket asks golden requests on one connection, which stays open through every bad one.
@@ -192,7 +194,7 @@ func TestPythonClient(t *testing.T) {
 	h := newHost(t)
 	const python = "/usr/bin/python3"
 	if out, err := exec.Command(python, "-c", "import websocket").CombinedOutput(); err != nil {
-		lack(t, "python3-websocket is not installed: %v: %s", err, out)
+		testhost.Lacks(t, "python3-websocket is not installed: %v: %s", err, out)
 	}
 	h.document(sample)
 	d := h.startReady()

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 	"github.com/cgrouparch/cgrouparch/internal/testserver"
 )
 
@@ -180,7 +181,7 @@ func TestZooKeeperDownAtStart(t *testing.T) {
 	c.zk.Stop()
 	c.client.Close()
 	for _, line := range strings.Split(c.h.tree("cpu", ""), "\n") {
-		if err := removeTree(v1Mounts()["cpu"], c.h.dir("cpu", line)); err != nil {
+		if err := testhost.Remove(c.h.dir("cpu", line)); err != nil {
 			t.Fatal(err)
 		}
 	}
