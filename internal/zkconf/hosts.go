@@ -110,16 +110,6 @@ type AuthData struct {
 	Auth   string // "user:password"
 }
 
-// ParseAuth splits "scheme:auth" at the first colon. Its errors do not quote the
-// text.
-func ParseAuth(s string) (AuthData, error) {
-	scheme, auth, ok := strings.Cut(s, ":")
-	if !ok || scheme == "" {
-		return AuthData{}, errors.New(`zookeeper auth data: not "scheme:auth"`)
-	}
-	return AuthData{scheme, auth}, nil
-}
-
 // Format implements fmt.Formatter, so that %+v and %#v are covered too.
 func (a AuthData) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprint(f, a.String()) // what becomes of it is the printer's

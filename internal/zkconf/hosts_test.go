@@ -83,18 +83,6 @@ func TestNodePath(t *testing.T) {
 	}
 }
 
-func TestParseAuth(t *testing.T) {
-	got, err := zkconf.ParseAuth("digest:super:123456")
-	if want := (zkconf.AuthData{Scheme: "digest", Auth: "super:123456"}); err != nil || got != want {
-		t.Errorf("parsed as %q %q, %v", got.Scheme, got.Auth, err)
-	}
-	for _, bad := range []string{"", "secret", ":secret"} {
-		if _, err := zkconf.ParseAuth(bad); err == nil || strings.Contains(err.Error(), "secret") {
-			t.Errorf("%q: error %v", bad, err)
-		}
-	}
-}
-
 func TestAuthDataHidesItsSecret(t *testing.T) {
 	list := []zkconf.AuthData{{Scheme: "digest", Auth: "super:123456"}}
 	encoded, err := json.Marshal(list)
