@@ -2,11 +2,15 @@ package page
 
 import (
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func get(t *testing.T, path string, header http.Header) *http.Response {
@@ -25,6 +29,7 @@ func TestHandler(t *testing.T) {
 	}{
 		{"/", "text/html; charset=utf-8", "<!doctype html>", 200},
 		{"/page/page.js", "text/javascript; charset=utf-8", "//", 200},
+		{"/page/address.js", "text/javascript; charset=utf-8", "//", 200},
 		{"/page/worker.js", "text/javascript; charset=utf-8", "//", 200},
 		{"/page/page.css", "text/css; charset=utf-8", ":root", 200},
 		{"/page/icon.svg", "image/svg+xml", "<svg", 200},
@@ -100,5 +105,33 @@ func TestNothingFromElsewhere(t *testing.T) {
 	})
 	if err != nil || seen < 5 {
 		t.Errorf("%d files, %v", seen, err)
+	}
+}
+
+// TestModules: what one part imports of another is served, and nothing is served that no part of the page asks for.
+func TestModules(t *testing.T) {
+	named := regexp.MustCompile(`(?:from '\./|importScripts\('/page/|new Worker\('/page/|(?:src|href)="/page/)([^'"]+)['"]`)
+	want := map[string]bool{}
+	var served []string
+	err := fs.WalkDir(files, "static", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		served = append(served, strings.TrimPrefix(name, "static/"))
+		data, err := files.ReadFile(name)
+		if err != nil || strings.Contains(name, "/uplot/") {
+			return err
+		}
+		for _, m := range named.FindAllStringSubmatch(string(data), -1) {
+			want[m[1]] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want["index.html"], want["uplot/LICENSE"] = true, true
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(want)), served); diff != "" {
+		t.Errorf("served (-asked for +there):\n%s", diff)
 	}
 }
