@@ -1,13 +1,11 @@
 package e2e
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -30,7 +28,7 @@ func TestDemo(t *testing.T) {
 		{"by SIGTERM", nil, syscall.SIGTERM, 143},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var out lockedBuffer
+			var out testhost.Output
 			cmd := exec.Command("test/demo.sh", c.args...)
 			cmd.Dir = filepath.Join("..", "..")
 			cmd.Stdout, cmd.Stderr = &out, &out
@@ -91,22 +89,4 @@ func wantNothingOfDemo(t *testing.T, pid int) {
 	if files, _ := filepath.Glob("/var/tmp/" + root + ".*"); len(files) > 0 {
 		t.Errorf("left behind: %v", files)
 	}
-}
-
-// lockedBuffer is a buffer that may be read while a command writes it.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

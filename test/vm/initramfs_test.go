@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // initramfs is an archive in the kernel's "newc" format (Documentation/driver-api/early-userspace/buffer-format.rst). It is not
@@ -143,7 +145,7 @@ func findKernel(t *testing.T, name string) kernel {
 		modules, _ = filepath.Glob(filepath.Join(dir, "usr", "lib", "modules", "*", "kernel"))
 	}
 	if len(images) != 1 || len(modules) != 1 {
-		lack(t, "%s does not hold one kernel: remove it and run make vm-kernel", dir)
+		testhost.Lacks(t, "%s does not hold one kernel: remove it and run make vm-kernel", dir)
 	}
 	return kernel{images[0], modules[0]}
 }

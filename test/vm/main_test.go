@@ -12,13 +12,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 const (
 	// levelEnv chooses what to boot: nothing when empty, so that `go test ./...` stays cheap; "1" the guests for every push; "full"
 	// also those that take minutes.
 	levelEnv = "CGROUPARCHD_TEST_VM"
-	// allEnv turns skips for want of a tool into failures.
+	// allEnv turns skips for want of a tool into failures (testhost.Lacks), in a guest too.
 	allEnv   = "CGROUPARCHD_TEST_ALL"
 	cacheEnv = "CGROUPARCHD_VM_CACHE"
 )
@@ -38,15 +40,6 @@ func needVM(t *testing.T) {
 	}
 }
 
-// lack ends a test that this machine cannot run.
-func lack(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv(allEnv) == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
 // tool finds a program, also where only root's PATH leads.
 func tool(t *testing.T, name string) string {
 	t.Helper()
@@ -55,7 +48,7 @@ func tool(t *testing.T, name string) string {
 			return path
 		}
 	}
-	lack(t, "%s is not installed (see fetch.sh)", name)
+	testhost.Lacks(t, "%s is not installed (see fetch.sh)", name)
 	return ""
 }
 
@@ -66,13 +59,13 @@ func cached(t *testing.T, name, how string) string {
 	if dir == "" {
 		base, err := os.UserCacheDir()
 		if err != nil {
-			lack(t, "no cache directory: %v", err)
+			testhost.Lacks(t, "no cache directory: %v", err)
 		}
 		dir = filepath.Join(base, "cgrouparchd-vm")
 	}
 	path := filepath.Join(dir, name)
 	if _, err := os.Stat(path); err != nil {
-		lack(t, "%v (run %s)", err, how)
+		testhost.Lacks(t, "%v (run %s)", err, how)
 	}
 	return path
 }
