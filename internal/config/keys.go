@@ -125,6 +125,7 @@ var Keys = []Key{
 		Help: "ZooKeeper session timeout, 1 to 3600"},
 	{Name: "conf_file", Kind: KindPath, Flag: true, set: setConfFile,
 		Help:    "instead of ZooKeeper: a local file with the document, watched for changes",
+		Detail:  "Where it is a symbolic link into another directory, a change there is seen within 5 s.",
 		Example: `"/etc/cgrouparchd/arch_conf.json"`},
 	{Name: "conf_history", Kind: KindInt, Default: "20", Flag: true, set: setConfHistory,
 		Help:   "how many earlier documents conf set keeps in ZooKeeper, 0 to 1000",
