@@ -135,7 +135,7 @@ var Keys = []Key{
 		Detail: "What is kept there is enforced when ZooKeeper is down at the start."},
 	{Name: "cgroup_pid_files", Kind: KindTable, Flag: true, set: setCgroupPidFiles,
 		Help:    "pid files of a cgroup (path or name), as NAME=FILE, globs allowed",
-		Detail:  "In the file a table of lists, best put at the end. A path (with a slash) beats a name. File names are absolute.",
+		Detail:  "In the file a table of lists, best put at the end. A path (with a slash, such as a/b or /a) beats a name. File names are absolute.",
 		Example: `{ "test_cgroup_a" = ["/run/nginx.pid"], "test_cgroup_b/test_cgroup_b_sub1" = ["/run/worker/*.pid"] }`},
 	{Name: "get_cgroup_pid_file", Kind: KindCommand, Flag: true, set: setGetCgroupPidFile,
 		Help:    "a command run with a cgroup's name that prints pid file names, one a line",
