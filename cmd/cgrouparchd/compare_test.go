@@ -102,10 +102,10 @@ func TestCompare(t *testing.T) {
 		`{"from":7}`:                 "version 7 is not kept (a file has no history",
 		`{"to":7}`:                   "version 7 is not kept",
 		`{"to":1,"document":"{}"}`:   "either to or document",
-		`{"document":5}`:             "compare: args",
-		`{"from":"1"}`:               "compare: args",
-		`{"from":99999999999}`:       "compare: args",
-		`{"to":1,"verbose":"truly"}`: "compare: args",
+		`{"document":5}`:             "compare: bad arguments: document: cannot be a number",
+		`{"from":"1"}`:               "compare: bad arguments: from: cannot be a string",
+		`{"from":99999999999}`:       "compare: bad arguments: from: cannot be a number 99999999999",
+		`{"to":1,"verbose":"truly"}`: "compare: bad arguments: verbose: cannot be a string",
 	} {
 		if _, complaint := askCompare(t, d, args); !strings.Contains(complaint, want) {
 			t.Errorf("%s: %q, want %q", args, complaint, want)

@@ -46,8 +46,13 @@ func arguments(cmd string, args json.RawMessage, into any) error {
 	if len(args) == 0 {
 		return nil
 	}
-	if err := json.Unmarshal(args, into); err != nil {
-		return badRequest("%s: args: %v", cmd, err)
+	err := json.Unmarshal(args, into)
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &wrong): // in a client's words: its own text speaks of Go's
+		return badRequest("%s: bad arguments: %s: cannot be a %s", cmd, wrong.Field, wrong.Value)
+	case err != nil:
+		return badRequest("%s: bad arguments: %v", cmd, err)
 	}
 	return nil
 }

@@ -13,8 +13,8 @@ import (
 type Filter struct {
 	// Subsystem is a subsystem's name; "" selects all.
 	Subsystem string
-	// Cgroup is a path below our root, with or without a leading slash, or a bare
-	// name. Within one subsystem an exact path wins over names; all cgroups of the
+	// Cgroup is a path below our root or a bare name; a leading slash makes it a
+	// path. Within one subsystem an exact path wins over names; all cgroups of the
 	// name are selected, each with everything below it. "" and "/" select all.
 	Cgroup string
 	// Alone leaves out what is below the selected cgroups, with "" below our root.
@@ -33,6 +33,9 @@ const (
 
 // path is the wanted path below our root, "" for everything.
 func (f Filter) path() string { return strings.Trim(f.Cgroup, "/") }
+
+// mayName says that what is wanted can be a name as well.
+func (f Filter) mayName() bool { return !strings.HasPrefix(f.Cgroup, "/") }
 
 // everything says that nothing is filtered.
 func (f Filter) everything() bool { return f.Subsystem == "" && f.path() == "" && !f.Alone }
@@ -60,7 +63,7 @@ func (f Filter) selection(roots []*node) map[*node]choice {
 			kept[r] = f.wanted()
 			continue
 		}
-		if mark(kept, r, f.wanted(), func(n *node) bool { return n.path == want }) == nothing {
+		if mark(kept, r, f.wanted(), func(n *node) bool { return n.path == want }) == nothing && f.mayName() {
 			mark(kept, r, f.wanted(), func(n *node) bool { return n != r && n.name == want })
 		}
 	}
@@ -110,7 +113,7 @@ func (f Filter) prune(data []byte) ([]byte, error) {
 			continue
 		}
 		kept, err := f.pruneTree(root, "", func(path, _ string) bool { return path == want })
-		if err == nil && kept == nil {
+		if err == nil && kept == nil && f.mayName() {
 			kept, err = f.pruneTree(root, "", func(_, name string) bool { return name == want })
 		}
 		switch {

@@ -218,6 +218,7 @@ func TestFilter(t *testing.T) {
 		{"path", Filter{Cgroup: "a/y"}, `{"cpu":{"sub_cgroup":{"a":{"sub_cgroup":{"y":{"value":{"usage":7}}}}}}}`},
 		{"leading slash", Filter{Cgroup: "/a/y"}, `{"cpu":{"sub_cgroup":{"a":{"sub_cgroup":{"y":{"value":{"usage":7}}}}}}}`},
 		{"name", Filter{Cgroup: "y"}, `{"cpu":{"sub_cgroup":{"a":{"sub_cgroup":{"y":{"value":{"usage":7}}}}}}}`},
+		{"leading slash and a name", Filter{Cgroup: "/y"}, `{}`},
 		{"an exact path wins, in its subsystem", Filter{Cgroup: "x"},
 			`{"blkio":{"sub_cgroup":{"b":{"sub_cgroup":{"x":{"value":{"usage":3}}}}}},` +
 				`"cpu":{"sub_cgroup":{"x":{"sub_cgroup":{"z":{"value":{"usage":10}}},"value":{"usage":9}}}}}`},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -13,6 +14,9 @@ type ProcCgroup struct {
 	Name string // as Hierarchy.Name
 	Path string // from the hierarchy's own root, with a leading slash
 }
+
+// unifiedName is what the unified hierarchy is called among those with a name.
+const unifiedName = "unified"
 
 // ParseProcCgroup reads the text of /proc/PID/cgroup (cgroups(7)): lines such as
 // "4:cpu,cpuacct:/a/b", "1:name=systemd:/" and "0::/".
@@ -25,7 +29,7 @@ func ParseProcCgroup(data []byte) ([]ProcCgroup, error) {
 		}
 		name := strings.TrimPrefix(parts[1], "name=")
 		if parts[0] == "0" && name == "" {
-			name = "unified"
+			name = unifiedName
 		}
 		out = append(out, ProcCgroup{Name: name, Path: parts[2]})
 	}
@@ -34,8 +38,49 @@ func ParseProcCgroup(data []byte) ([]ProcCgroup, error) {
 
 // Where says in which cgroup of each hierarchy the process pid sits ("self" is
 // the caller). ErrGone: it has ended.
+//
+// Of a thread that has ended the kernel says "/" for every v1 hierarchy
+// (proc_cgroup_show), also of a first thread that the others outlive: then it is asked
+// of one of them.
 func Where(pid string) ([]ProcCgroup, error) {
-	data, err := os.ReadFile("/proc/" + pid + "/cgroup")
+	where, err := whereOf(pid)
+	if err != nil || !nowhere(where) {
+		return where, err
+	}
+	id, err := strconv.Atoi(pid)
+	if err != nil {
+		return where, nil // self and thread-self run
+	}
+	threads := threadsOf(id)
+	if len(threads) < 2 || Runs(id, id) {
+		return where, nil
+	}
+	for _, tid := range threads {
+		if tid != id && Runs(id, tid) {
+			if living, err := whereOf(fmt.Sprintf("%d/task/%d", id, tid)); err == nil {
+				return living, nil
+			}
+		}
+	}
+	return where, nil
+}
+
+// nowhere says whether all v1 hierarchies, of which there are some, have "/".
+func nowhere(where []ProcCgroup) bool {
+	v1 := false
+	for _, c := range where {
+		if c.Name == unifiedName {
+			continue
+		}
+		if v1 = true; c.Path != "/" {
+			return false
+		}
+	}
+	return v1
+}
+
+func whereOf(id string) ([]ProcCgroup, error) {
+	data, err := os.ReadFile("/proc/" + id + "/cgroup")
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrGone, err)
 	}

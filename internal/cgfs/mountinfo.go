@@ -78,7 +78,7 @@ func parseMount(line string) (m Mount, ok bool, err error) {
 	}
 	switch after[0] {
 	case "cgroup2":
-		m.Version, m.Name = 2, "unified"
+		m.Version, m.Name = 2, unifiedName
 		m.LocalEvents = slices.Contains(strings.Split(after[len(after)-1], ","), "memory_localevents")
 		return m, true, nil
 	case "cgroup":

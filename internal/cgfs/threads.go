@@ -48,7 +48,7 @@ func (h *Hierarchy) Split(dir string, pids []int) (whole, threads []int, err err
 		here[tid] = true
 	}
 	for i, pid := range pids {
-		if !slices.ContainsFunc(of[i], func(tid int) bool { return !here[tid] && runs(pid, tid) }) {
+		if !slices.ContainsFunc(of[i], func(tid int) bool { return !here[tid] && Runs(pid, tid) }) {
 			whole = append(whole, pid)
 			continue
 		}
@@ -75,9 +75,9 @@ func threadsOf(pid int) (tids []int) {
 	return tids
 }
 
-// runs says whether a thread has not ended: a first thread that has is listed with its
+// Runs says whether a thread has not ended: a first thread that has is listed with its
 // process until the others have, but in no cgroup's tasks (proc_pid_stat(5), state).
-func runs(pid, tid int) bool {
+func Runs(pid, tid int) bool {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/stat", pid, tid))
 	i := bytes.LastIndexByte(data, ')')
 	return err == nil && i >= 0 && i+2 < len(data) && data[i+2] != 'Z' && data[i+2] != 'X'

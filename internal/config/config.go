@@ -46,8 +46,8 @@ type Config struct {
 	// StateDir holds the last good and the last applied document: absolute.
 	StateDir string
 
-	// CgroupPidFiles maps a cgroup path or name (no leading slash) to absolute
-	// pid file names, which may be globs.
+	// CgroupPidFiles maps a cgroup's path or name to absolute pid file names, which
+	// may be globs. Only a path of one component has a leading slash.
 	CgroupPidFiles map[string][]string
 	// GetCgroupPidFile is a command that prints pid file names; nil for none.
 	GetCgroupPidFile []string

@@ -58,8 +58,8 @@ func TestParse(t *testing.T) {
 		{"commands", "get_zk_host = ['/bin/hosts', '-x', '', 'a b']\nget_cgroup_pid_file = ['files']", nil, func(c *Config) {
 			c.GetZKHost, c.GetCgroupPidFile = []string{"/bin/hosts", "-x", "", "a b"}, []string{"files"}
 		}},
-		{"pid files", "[cgroup_pid_files]\na = ['/run/a.pid', '/run/a/*.pid']\n'/b/c/' = ['/x']\n'b/c' = ['/y']\n", nil, func(c *Config) {
-			c.CgroupPidFiles = map[string][]string{"a": {"/run/a.pid", "/run/a/*.pid"}, "b/c": {"/x", "/y"}}
+		{"pid files", "[cgroup_pid_files]\na = ['/run/a.pid', '/run/a/*.pid']\n'/b/c/' = ['/x']\n'b/c' = ['/y']\n'/a/' = ['/z']\n", nil, func(c *Config) {
+			c.CgroupPidFiles = map[string][]string{"a": {"/run/a.pid", "/run/a/*.pid"}, "/a": {"/z"}, "b/c": {"/x", "/y"}}
 		}},
 		{"lists", "protected_cgroup = ['lxc', 'vm-*', '/a/b', 'cpu:/a/b']\nallowed_hosts = ['CG.example.com', 'h:8443']", nil, func(c *Config) {
 			c.ProtectedCgroup = []string{"lxc", "vm-*", "/a/b", "cpu:/a/b"}

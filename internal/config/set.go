@@ -150,10 +150,15 @@ func setCgroupPidFiles(d *draft, in input) error {
 	return nil
 }
 
+// pidFileList checks one entry. A path of one component keeps its slash, which tells
+// it from a name.
 func pidFileList(name string, v any) (cgroup string, files []string, err error) {
 	cgroup = strings.Trim(name, "/")
 	if cgroup == "" || path.Clean(cgroup) != cgroup || cgroup == ".." || strings.HasPrefix(cgroup, "../") {
 		return "", nil, errors.New("not a cgroup's path or name")
+	}
+	if strings.HasPrefix(name, "/") && !strings.Contains(cgroup, "/") {
+		cgroup = "/" + cgroup // the path, not the name at any depth
 	}
 	files, err = asList(v)
 	if err != nil {

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"slices"
 
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 	"github.com/cgrouparch/cgrouparch/internal/pidfiles"
 )
 
@@ -108,7 +109,7 @@ func split(fs FS, dir string, pids []int, threads func(pid int) int) []int {
 			continue
 		}
 		tids, err := pidfiles.Threads(pid)
-		if err == nil && slices.ContainsFunc(tids, func(tid int) bool { return !in[tid] }) {
+		if err == nil && slices.ContainsFunc(tids, func(tid int) bool { return !in[tid] && cgfs.Runs(pid, tid) }) {
 			out = append(out, pid)
 		}
 	}

@@ -22,7 +22,12 @@ import (
 	"github.com/cgrouparch/cgrouparch/internal/zkconf"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(threadsEnv) == leaderless {
+		endFirstThread()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // onKernel makes a reconciler on the real v1 hierarchies of this machine, below a
 // root of its own that is removed again.

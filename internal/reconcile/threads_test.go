@@ -4,14 +4,35 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 )
 
-// threadsEnv makes this test binary a process of several threads.
-const threadsEnv = "CGATEST_RECONCILE_THREADS"
+// threadsEnv makes this test binary a process of several threads; with leaderless, of
+// which the first ends at once.
+const (
+	threadsEnv = "CGATEST_RECONCILE_THREADS"
+	leaderless = "leaderless"
+)
+
+// init keeps the main goroutine on the first thread, as Go does for init functions.
+func init() {
+	if os.Getenv(threadsEnv) == leaderless {
+		runtime.LockOSThread()
+	}
+}
+
+// endFirstThread ends the thread that it runs on alone.
+func endFirstThread() {
+	_, _, errno := syscall.RawSyscall(syscall.SYS_EXIT, 0, 0, 0)
+	panic(errno)
+}
 
 func TestThreadsChild(t *testing.T) {
 	if os.Getenv(threadsEnv) == "" {
@@ -21,10 +42,12 @@ func TestThreadsChild(t *testing.T) {
 }
 
 // threaded starts a process of at least three threads.
-func threaded(t *testing.T) (pid int, threads []int) {
+func threaded(t *testing.T) (pid int, threads []int) { return threadedAs(t, "1") }
+
+func threadedAs(t *testing.T, mode string) (pid int, threads []int) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestThreadsChild$", "-test.timeout=10m")
-	cmd.Env = append(os.Environ(), threadsEnv+"=1")
+	cmd.Env = append(os.Environ(), threadsEnv+"="+mode)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -94,5 +117,41 @@ func TestKernelEvacuatesThreads(t *testing.T) {
 	}
 	if procs, err := h.Procs(root+"/b", nil); err != nil || slices.Contains(procs, whole) {
 		t.Errorf("processes in b: %v, %v", procs, err)
+	}
+}
+
+// TestKernelLeaderless: of a process whose first thread has ended the kernel says that
+// it is in no cgroup. It is placed all the same, in the mirror too, once.
+func TestKernelLeaderless(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "x.pid")
+	r := onKernel(t, map[string][]string{"a": {file}})
+	h, mirror := r.layout.Hierarchy("cpu"), r.layout.Hierarchy("cpuacct")
+	pid, threads := threadedAs(t, leaderless)
+	for deadline := time.Now().Add(20 * time.Second); cgfs.Runs(pid, pid); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the first thread has not ended within 20 s")
+		}
+	}
+	if err := os.WriteFile(file, []byte(strconv.Itoa(pid)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.pass(t.Context(), work{doc: document(t, `{"cpu": {"sub_cgroup": {"a": {"conf": {}}}}}`), full: true}); len(s.Faults) > 0 || s.Pass.Moved != trees(r) {
+		t.Errorf("first pass: %+v, faults %v", s.Pass, s.Faults)
+	}
+	for _, h := range []*cgfs.Hierarchy{h, mirror} {
+		in, err := h.Tasks(r.opt.Root+"/a", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tid := range threads {
+			if tid != pid && !slices.Contains(in, tid) {
+				t.Errorf("thread %d is not in %s:a, where are %v", tid, h.Name(), in)
+			}
+		}
+	}
+	for _, w := range []work{{full: true}, {place: true}, {procs: map[string]map[string]bool{h.Name(): {r.opt.Root + "/a": true}, mirror.Name(): {r.opt.Root + "/a": true}}}} {
+		if s := r.pass(t.Context(), w); s.Pass.Total() != 0 {
+			t.Errorf("%+v: a converged pass did %+v", w, s.Pass)
+		}
 	}
 }
