@@ -216,6 +216,48 @@ func TestDevicesTogether(t *testing.T) {
 	}
 }
 
+// TestDevicesAfterAChild: a cgroup below that was just removed does not count, though
+// the kernel counts it for a moment more.
+func TestDevicesAfterAChild(t *testing.T) {
+	has(t, "devices")
+	host := open(t, "devices")
+	n := create(t, host, "devices:/a")
+	for range 20 {
+		child := create(t, host, "devices:/a/child")
+		if err := child.Delete(t.Context(), DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Devices().Deny(Rule{Type: 'a'}); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Devices().Allow(Rule{Type: 'a'}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestWriteNothing: an empty text reaches the kernel, which a write of no bytes does
+// not.
+func TestWriteNothing(t *testing.T) {
+	has(t, "cpuset")
+	host := open(t, "cpuset")
+	n := create(t, host, "cpuset:/a")
+	if n.Version() == 2 { // empty as long as it has its parent's
+		if err := n.CPUSet().CPUs.Set(must[CPUs](t)(n.CPUSet().EffectiveCPUs.Get())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if was := must[string](t)(n.ReadFile("cpuset.cpus")); was == "" {
+		t.Fatal("a cpuset that can take processes has CPUs")
+	}
+	if err := n.WriteFile("cpuset.cpus", ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := must[string](t)(n.ReadFile("cpuset.cpus")); got != "" {
+		t.Errorf("cpuset.cpus is %q after nothing was written", got)
+	}
+}
+
 // TestNotSupported: what one version cannot do is a typed error in plain words.
 func TestNotSupported(t *testing.T) {
 	has(t, "memory")
