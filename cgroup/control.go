@@ -3,6 +3,7 @@ package cgroup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -62,7 +63,7 @@ func (n *Node) freeze(ctx context.Context, yes bool) error {
 	if !yes {
 		return nil // one above may keep it frozen
 	}
-	return poll(ctx, func() (bool, error) {
+	return faultOf(ctx, poll(ctx, func() (bool, error) {
 		done, err := frozen(h, n.dir())
 		if err == nil && !done && h.Version() == 1 {
 			// v1 may get stuck in FREEZING; writing again makes it look again
@@ -70,6 +71,8 @@ func (n *Node) freeze(ctx context.Context, yes bool) error {
 			err = writeFreezer(h, n.dir(), true)
 		}
 		return done, err
+	}), func() string {
+		return "freeze " + h.Display(n.dir()) + ": its processes do not all stand still yet; they go on once it is thawed"
 	})
 }
 
@@ -107,7 +110,9 @@ func poll(ctx context.Context, f func() (bool, error)) error {
 
 // Kill ends all processes of the cgroup, and of those below it, by SIGKILL, and
 // returns once there are none left or ctx ends. What they fork meanwhile is killed
-// too. A cgroup that this process is in, and a root, is refused.
+// too. A cgroup that this process is in, and a root, is refused. When ctx has ended,
+// the error is that of ctx, in words on who is left: such as what another cgroup of
+// v1 keeps frozen, which ends once that is thawed.
 func (n *Node) Kill(ctx context.Context) error {
 	if n.path == "" {
 		return faultf(ErrNotSupported, "kill %s: it is the root", n)
@@ -128,7 +133,7 @@ func (n *Node) Kill(ctx context.Context) error {
 			}
 		}
 	}
-	return poll(ctx, func() (bool, error) {
+	return faultOf(ctx, poll(ctx, func() (bool, error) {
 		alive := false
 		for _, h := range hs {
 			more, err := n.killIn(h)
@@ -138,7 +143,47 @@ func (n *Node) Kill(ctx context.Context) error {
 			alive = alive || more
 		}
 		return !alive, nil
-	})
+	}), func() string { return "kill " + n.String() + ": " + n.survivors() })
+}
+
+// faultOf says in words of ours what has not happened when ctx ended.
+func faultOf(ctx context.Context, err error, text func() string) error {
+	if err == nil || !errors.Is(err, ctx.Err()) {
+		return err
+	}
+	return faultf(err, "%s", text())
+}
+
+// survivors says who is left after a Kill, and why as far as that can be seen.
+func (n *Node) survivors() string {
+	pids, err := n.AllProcs()
+	if err != nil || len(pids) == 0 {
+		return "not all processes had ended in time"
+	}
+	for _, pid := range pids {
+		if by := n.host.frozenBy(pid); by != "" {
+			return fmt.Sprintf("%d of its processes have not ended, such as %d, which is frozen and ends once %s is thawed", len(pids), pid, by)
+		}
+	}
+	return fmt.Sprintf("%d of its processes have not ended, such as %d, which the kernel holds", len(pids), pids[0])
+}
+
+// frozenBy is the cgroup of v1 for which a process stands still, and would not die:
+// the nearest one that was told to freeze; "" if there is none. v2 kills what is
+// frozen.
+func (h *Host) frozenBy(pid int) string {
+	at, err := cgfs.Where(strconv.Itoa(pid))
+	freezer := h.layout.Hierarchy("freezer")
+	if err != nil || freezer == nil || freezer.Version() != 1 {
+		return ""
+	}
+	dir, ok := freezer.Dir(at)
+	for ; ok && dir != ""; dir = parent(dir) {
+		if self, err := freezer.Read(dir, "freezer.self_freezing"); err == nil && self == "1" {
+			return freezer.Display(dir)
+		}
+	}
+	return ""
 }
 
 // killIn signals what is in the cgroup and below it in one hierarchy, and says
