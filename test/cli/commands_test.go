@@ -300,6 +300,8 @@ func TestCompletion(t *testing.T) {
 		{[]string{"cgroup", "limit", cg, ""}, "cpu_limit=", ""},
 		{[]string{"cgroup", "delegate", "nob"}, "nobody", ""},
 		{[]string{"exec", "cp"}, "cpu:/\n", ""},
+		{[]string{"cgroup", "watch", "--pressure", ""}, "memory\n", ""},
+		{[]string{"cgroup", "delete", "--to", "cp"}, "cpu:/\n", ""},
 	} {
 		if tt.args[1] == "get" && strings.Contains(tt.want, "memory") && !strings.Contains(ok(t, "--json", "cgroup", "tree", "--depth", "0"), `"memory"`) {
 			continue
