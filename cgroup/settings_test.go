@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -255,6 +256,53 @@ func TestWriteNothing(t *testing.T) {
 	}
 	if got := must[string](t)(n.ReadFile("cpuset.cpus")); got != "" {
 		t.Errorf("cpuset.cpus is %q after nothing was written", got)
+	}
+}
+
+// TestWhy: where the kernel says "invalid argument" to everything, what is in the way is
+// said.
+func TestWhy(t *testing.T) {
+	has(t, "cpu", "cpuset", "memory")
+	host := openGrouped(t)
+	n := create(t, host, "cpu,cpuset,memory:/a")
+	if n.Version() != 1 {
+		t.Skip("v2 takes them, and the strictest counts")
+	}
+	sub := create(t, host, "cpu,cpuset:/a/b")
+	none, err := NewCPUs(1023)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		words string
+		set   func() error
+	}{
+		{"", func() error { return n.CPU().CFSQuotaUS.Set(10000) }},
+		{"the one above it", func() error { return sub.CPU().CFSQuotaUS.Set(20000) }},
+		{"cfs_quota_us is 10000", func() error { return n.CPU().CFSBurstUS.Set(20000) }},
+		{"", func() error { return n.CPU().CFSBurstUS.Set(5000) }},
+		{"cfs_burst_us, which is at most the quota, is 5000", func() error { return n.CPU().CFSQuotaUS.Set(2000) }},
+		{"", func() error { return sub.CPU().Idle.Set(true) }},
+		{"it is idle", func() error { return sub.CPU().Shares.Set(5) }},
+		{"does not have all of them", func() error { return n.CPUSet().CPUs.Set(none) }},
+		{"the cgroup above it is not exclusive", func() error { return sub.CPUSet().CPUExclusive.Set(true) }},
+		{"it has no limit_in_bytes", func() error { return n.Memory().MemswLimitInBytes.Set(50 << 20) }},
+		{"", func() error { return n.Memory().LimitInBytes.Set(100 << 20) }},
+		{"limit_in_bytes, of memory alone, is 104857600", func() error { return n.Memory().MemswLimitInBytes.Set(50 << 20) }},
+		{"", func() error { return n.Memory().MemswLimitInBytes.Set(200 << 20) }},
+		{"is 209715200; raise that first", func() error { return n.Memory().LimitInBytes.Set(300 << 20) }},
+		{"is 209715200; raise that first", func() error { return n.Memory().LimitInBytes.Reset() }},
+	} {
+		err := tt.set()
+		if isKind(err, ErrNotExist) || isKind(err, ErrNotSupported) {
+			t.Skipf("this kernel is older: %v", err)
+		}
+		if (err == nil) != (tt.words == "") || !strings.Contains(fmt.Sprint(err), tt.words) {
+			t.Errorf("want %q in: %v", tt.words, err)
+		}
+	}
+	if warning, err := n.Set("memory.memory_limit", "500"); err != nil || !strings.Contains(warning, "500M") {
+		t.Errorf("500 bytes: %q %v", warning, err)
 	}
 }
 
