@@ -259,6 +259,23 @@ func TestWriteNothing(t *testing.T) {
 	}
 }
 
+// TestFileOfNoController: a v2 cgroup has files in the name of controllers that are
+// elsewhere.
+func TestFileOfNoController(t *testing.T) {
+	has(t, "unified", "cpu")
+	host := openRoot(t, Options{}, "unified:/")
+	if host.Version("cpu") != 1 {
+		t.Skip("the cpu controller is on v2")
+	}
+	n := create(t, host, "unified:/a")
+	if got, err := n.Get("cpu.stat"); err != nil || !strings.HasPrefix(fmt.Sprint(got), "usage_usec ") {
+		t.Errorf("cpu.stat: %v %v", got, err)
+	}
+	if _, err := n.Get("cpu.shares"); !isKind(err, ErrNotSupported) {
+		t.Errorf("cpu.shares: %v", err)
+	}
+}
+
 // TestWhy: where the kernel says "invalid argument" to everything, what is in the way is
 // said.
 func TestWhy(t *testing.T) {
