@@ -129,7 +129,7 @@ func (n *Node) Kill(ctx context.Context) error {
 	for _, h := range hs {
 		if h.Version() == 2 && h.Exists(n.dir(), "cgroup.kill") { // not before Linux 5.14
 			if err := h.Write(n.dir(), "cgroup.kill", "1"); err != nil {
-				return err
+				return explainThreaded(h, n.dir(), err)
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
@@ -40,6 +41,8 @@ func (n *Node) createIn(h *cgfs.Hierarchy) error {
 		}
 		if err := h.MkdirUnmarked(dir); errors.Is(err, ErrExist) {
 			continue // somebody was faster, or it is a second name of a co-mounted pair
+		} else if errors.Is(err, syscall.EAGAIN) { // cgroup-v2.rst, "Core Interface Files"
+			return faultf(err, "%v: max_depth or max_descendants of a cgroup above it allows no more", err)
 		} else if err != nil {
 			return err
 		}

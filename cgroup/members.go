@@ -18,10 +18,28 @@ func (n *Node) Procs() ([]int, error) {
 	var pids []int
 	for _, h := range hs {
 		if pids, err = h.Procs(n.dir(), pids); err != nil {
-			return nil, err
+			return nil, explainThreaded(h, n.dir(), err)
 		}
 	}
 	return sorted(pids), nil
+}
+
+// explainThreaded says why a cgroup does not know of processes: v2 lists, moves and kills
+// them in the one above that is the domain of its threads (cgroup-v2.rst, "Threads").
+func explainThreaded(h *cgfs.Hierarchy, dir string, err error) error {
+	if h.Version() != 2 || !errors.Is(err, ErrNotSupported) {
+		return err
+	}
+	for up := dir; up != ""; up = parent(up) {
+		kind, typeErr := h.Read(up, "cgroup.type")
+		if typeErr != nil || up == dir && kind != "threaded" {
+			return err
+		}
+		if kind != "threaded" {
+			return faultf(err, "%s: it is threaded and has threads (tasks) of the processes of %s, but no processes", h.Display(dir), h.Display(up))
+		}
+	}
+	return err
 }
 
 func sorted(pids []int) []int {
@@ -78,7 +96,7 @@ func (n *Node) addIn(h *cgfs.Hierarchy, pids []int) error {
 func (n *Node) others(h *cgfs.Hierarchy, pids []int) ([]int, error) {
 	in, err := h.Procs(n.dir(), nil)
 	if err != nil {
-		return nil, err
+		return nil, explainThreaded(h, n.dir(), err)
 	}
 	var out []int
 	for _, pid := range pids {
@@ -111,7 +129,7 @@ func (n *Node) Remove(pids ...int) error {
 	for _, h := range hs {
 		in, err := h.Procs(n.dir(), nil)
 		if err != nil {
-			errs = append(errs, err)
+			errs = append(errs, explainThreaded(h, n.dir(), err))
 			continue
 		}
 		in = slices.DeleteFunc(in, func(pid int) bool { return !slices.Contains(pids, pid) || isVisiting(h, n.dir(), pid) })

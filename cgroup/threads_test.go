@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,6 +117,12 @@ func TestThreadedSubtree(t *testing.T) {
 	if got := must[[]int](t)(top.AllProcs()); !cmp.Equal(got, []int{pid}) {
 		t.Errorf("processes: %v", got)
 	}
+	_, listed := inner.Procs()
+	for what, err := range map[string]error{"procs": listed, "add": inner.Add(pid), "remove": inner.Remove(pid), "kill": inner.Kill(t.Context())} {
+		if !isKind(err, ErrNotSupported) || !strings.Contains(err.Error(), "the processes of unified:/"+top.dir()+",") {
+			t.Errorf("%s of a threaded cgroup: %v", what, err)
+		}
+	}
 	if err := inner.Delete(t.Context(), DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -133,6 +140,18 @@ func TestThreadedSubtree(t *testing.T) {
 	}
 	if err := top.Delete(ctx, DeleteOptions{Recursive: true}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCreateTooMany: a cgroup above may allow no more of them.
+func TestCreateTooMany(t *testing.T) {
+	host := open(t, "unified")
+	n := create(t, host, "unified:/a")
+	if err := n.WriteFile("cgroup.max.descendants", "0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := must[*Node](t)(host.Node("unified:/a/b")).Create(); err == nil || !strings.Contains(err.Error(), "max_descendants") {
+		t.Errorf("%v", err)
 	}
 }
 
