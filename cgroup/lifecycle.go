@@ -148,6 +148,9 @@ func (n *Node) Delete(ctx context.Context, o DeleteOptions) error {
 	if n.path == "" {
 		return faultf(ErrNotSupported, "delete %s: it is the root", n)
 	}
+	if o.To != nil && below(o.To.dir(), n.dir()) {
+		return faultf(ErrInvalid, "delete %s: its processes cannot go to %s, which is removed with it", n, o.To)
+	}
 	hs := slices.DeleteFunc(slices.Clone(n.hs), func(h *cgfs.Hierarchy) bool {
 		_, err := h.Stat(n.dir())
 		return vanished(err)

@@ -24,6 +24,12 @@ func TestTyped(t *testing.T) {
 	same(t, n.CPU().CPUQuotaPercent, 150)
 	same(t, n.CPU().CFSQuotaUS, 50000)
 	same(t, n.CPU().Max, Quota{Time: 20000, Period: 50000})
+	if err := n.CPU().Max.Set(Quota{Time: 30000}); err != nil {
+		t.Error(err)
+	}
+	if got := must[Quota](t)(n.CPU().Max.Get()); got != (Quota{30000, 100000}) {
+		t.Errorf("a quota without a period is %s", got)
+	}
 	same(t, n.CPU().CFSQuotaUS, NoLimit)
 	same(t, n.Memory().LimitInBytes, 500<<20)
 	same(t, n.Memory().MemoryLimit, 300<<20)

@@ -172,4 +172,13 @@ func TestDeleteToNowhere(t *testing.T) {
 	if !n.Exists() {
 		t.Error("it is gone")
 	}
+	below := create(t, host, "/a/b")
+	for _, to := range []*Node{n, below} { // what is removed takes nobody
+		if err := n.Delete(t.Context(), DeleteOptions{To: to, Recursive: true}); !isKind(err, ErrInvalid) {
+			t.Errorf("to %s: %v", to, err)
+		}
+	}
+	if !below.Exists() {
+		t.Error("what is below is gone")
+	}
 }
