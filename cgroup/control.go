@@ -110,7 +110,8 @@ func poll(ctx context.Context, f func() (bool, error)) error {
 
 // Kill ends all processes of the cgroup, and of those below it, by SIGKILL, and
 // returns once there are none left or ctx ends. What they fork meanwhile is killed
-// too. A cgroup that this process is in, and a root, is refused. When ctx has ended,
+// too; a process of which only threads are in it (v1) is not: it is another's. A
+// cgroup that this process is in, and a root, is refused. When ctx has ended,
 // the error is that of ctx, in words on who is left: such as what another cgroup of
 // v1 keeps frozen, which ends once that is thawed.
 func (n *Node) Kill(ctx context.Context) error {
@@ -160,12 +161,33 @@ func (n *Node) survivors() string {
 	if err != nil || len(pids) == 0 {
 		return "not all processes had ended in time"
 	}
+	left := func(pid int, why string) string {
+		return fmt.Sprintf("%d of its processes have not ended, such as %d, %s", len(pids), pid, why)
+	}
 	for _, pid := range pids {
 		if by := n.host.frozenBy(pid); by != "" {
-			return fmt.Sprintf("%d of its processes have not ended, such as %d, which is frozen and ends once %s is thawed", len(pids), pid, by)
+			return left(pid, "which is frozen and ends once "+by+" is thawed")
+		}
+		if home := n.homeOf(pid); home != "" {
+			return left(pid, "of which only threads are in it and the first one is in "+home)
 		}
 	}
-	return fmt.Sprintf("%d of its processes have not ended, such as %d, which the kernel holds", len(pids), pids[0])
+	return left(pids[0], "which the kernel holds")
+}
+
+// homeOf is where the first thread of a process is, if that is not in or below n.
+func (n *Node) homeOf(pid int) string {
+	at, err := cgfs.Where(strconv.Itoa(pid))
+	if err != nil {
+		return ""
+	}
+	for _, h := range n.hs {
+		if dir, ok := h.Dir(at); ok && below(dir, n.dir()) {
+			return ""
+		}
+	}
+	dir, _ := n.hs[0].Dir(at)
+	return n.hs[0].Display(dir)
 }
 
 // frozenBy is the cgroup of v1 for which a process stands still, and would not die:

@@ -230,7 +230,11 @@ func moveOut(h *cgfs.Hierarchy, dir string, target *cgfs.Hierarchy, to string) e
 	if err != nil {
 		return err
 	}
-	pids = slices.DeleteFunc(pids, func(pid int) bool { return isVisiting(h, dir, pid) })
+	return leave(h, dir, slices.DeleteFunc(pids, func(pid int) bool { return isVisiting(h, dir, pid) }), target, to)
+}
+
+// leave is moveOut of some of the processes that are listed in dir.
+func leave(h *cgfs.Hierarchy, dir string, pids []int, target *cgfs.Hierarchy, to string) error {
 	whole, threads, err := h.Split(dir, pids)
 	if err != nil {
 		return err

@@ -116,7 +116,8 @@ func (n *Node) others(h *cgfs.Hierarchy, pids []int) ([]int, error) {
 }
 
 // Remove moves processes out of the cgroup, to its parent, or on v2 to the nearest
-// cgroup above that takes processes. It is silent about those that are not in it.
+// cgroup above that takes processes; of a process that has threads elsewhere as well
+// (v1) only the threads that are in it. It is silent about those that are not in it.
 func (n *Node) Remove(pids ...int) error {
 	if n.path == "" {
 		return faultf(ErrNotSupported, "remove from %s: there is nothing above it", n)
@@ -133,9 +134,7 @@ func (n *Node) Remove(pids ...int) error {
 			continue
 		}
 		in = slices.DeleteFunc(in, func(pid int) bool { return !slices.Contains(pids, pid) || isVisiting(h, n.dir(), pid) })
-		if len(in) > 0 {
-			errs = append(errs, moveUp(h, parent(n.dir()), in))
-		}
+		errs = append(errs, leave(h, n.dir(), in, h, parent(n.dir())))
 	}
 	return errors.Join(errs...)
 }

@@ -27,7 +27,7 @@ func TestTyped(t *testing.T) {
 	if err := n.CPU().Max.Set(Quota{Time: 30000}); err != nil {
 		t.Error(err)
 	}
-	if got := must[Quota](t)(n.CPU().Max.Get()); got != (Quota{30000, 100000}) {
+	if got := must[Quota](t)(n.CPU().Max.Get()); got != (Quota{Time: 30000, Period: 100000}) {
 		t.Errorf("a quota without a period is %s", got)
 	}
 	same(t, n.CPU().CFSQuotaUS, NoLimit)

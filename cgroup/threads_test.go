@@ -81,6 +81,20 @@ func TestSpreadThreads(t *testing.T) {
 		}
 	}
 
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := vcpu0.Kill(ctx); err == nil || !strings.Contains(err.Error(), "the first one is in "+h.Display(emulator.dir())) {
+		t.Errorf("kill where only a thread is: %v", err)
+	}
+	if err := vcpu1.Remove(pid); err != nil {
+		t.Fatal(err)
+	}
+	if got := in(emulator); len(in(vcpu1)) > 0 || !slices.Contains(got, pid) || !slices.Contains(in(vcpu1.Parent()), others[1]) {
+		t.Errorf("remove from where only a thread is: %v are left, %v where the others are, %v above", in(vcpu1), got, in(vcpu1.Parent()))
+	}
+	if err := h.MoveThread(vcpu1.dir(), others[1]); err != nil {
+		t.Fatal(err)
+	}
 	if err := vcpu1.Delete(t.Context(), DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
