@@ -216,6 +216,24 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// TestNotTaken: a process that a cgroup does not take comes with the reason.
+func TestNotTaken(t *testing.T) {
+	has(t, "cpuset")
+	host := open(t, "cpuset")
+	if host.Version("cpuset") != 1 {
+		t.Skip("about v1")
+	}
+	n := must[*Node](t)(host.Node("cpuset:/raw"))
+	if err := os.Mkdir(n.Dir(), 0o755); err != nil { // Create would copy what the parent has
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{"add": n.Add(testhost.Sleeper(t)), "start": n.Start(exec.Command("true"))} {
+		if err == nil || !strings.Contains(err.Error(), "no cpus, or no mems") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 // TestKillFrozenElsewhere: what is frozen for the sake of another cgroup cannot die on
 // v1, which is not for Kill to change; it says who is left and what to do.
 func TestKillFrozenElsewhere(t *testing.T) {

@@ -87,7 +87,7 @@ func (n *Node) addIn(h *cgfs.Hierarchy, pids []int) error {
 		return err
 	}
 	var errs []error
-	err = h.Move(n.dir(), missing, func(_ int, err error) { errs = append(errs, err) })
+	err = h.Move(n.dir(), missing, func(_ int, err error) { errs = append(errs, explainedMove(h, n.dir(), err)) })
 	return errors.Join(append(errs, err)...)
 }
 

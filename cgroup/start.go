@@ -100,7 +100,7 @@ func startJoined(v1 []*cgfs.Hierarchy, dir string, cmd *exec.Cmd) (home bool, er
 	for _, h := range v1 {
 		back, ok := h.Dir(from)
 		if err := h.JoinThread(dir); err != nil {
-			return home, err
+			return home, explainedMove(h, dir, err)
 		}
 		defer func() { home = ok && h.JoinThread(back) == nil && home }()
 	}

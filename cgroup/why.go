@@ -54,6 +54,25 @@ var (
 	whyOutOfRange = map[string]string{"cpuset.cpus": "this host does not have all of them", "cpuset.mems": "this host does not have all of them"}
 )
 
+// explainedMove adds to a process that was not taken why it was not.
+func explainedMove(h *cgfs.Hierarchy, dir string, err error) error {
+	var why string
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		why = "it has no cpus, or no mems; set both first"
+	case errors.Is(err, syscall.EBUSY) && h.Version() == 2:
+		why = "it enables controllers for the cgroups below it, so that it takes no processes; name one of those"
+	case errors.Is(err, syscall.EOPNOTSUPP) && h.Version() == 2:
+		kind, _ := h.Read(dir, "cgroup.type")
+		why = "its type is " + kind + ", see \"Threads\" in cgroup-v2.rst"
+	case errors.Is(err, syscall.EINVAL):
+		why = "the kernel keeps its own processes where they are, and real-time ones where rt_runtime_us is 0"
+	default:
+		return err
+	}
+	return faultf(err, "%v: %s", err, why)
+}
+
 // whyInvalid says why the kernel takes text to be invalid for a file of a cgroup.
 func whyInvalid(h *cgfs.Hierarchy, dir, file, text string) string {
 	number := func(file string) (int64, bool) {
