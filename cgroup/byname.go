@@ -53,7 +53,7 @@ func (n *Node) Settings() ([]SettingInfo, error) {
 // a string.
 func (n *Node) Get(name string) (any, error) {
 	k, err := n.knob(name)
-	if errors.Is(err, errNoRow) {
+	if errors.Is(err, errNoRow) || err == nil && n.isPlain(k, name) {
 		return n.ReadFile(name)
 	}
 	if err != nil {
@@ -62,12 +62,23 @@ func (n *Node) Get(name string) (any, error) {
 	return k.get()
 }
 
+// isPlain says whether a name is that of a control file here, which is not the setting
+// of the same name: cpu.pressure of a v2 cgroup, on a host whose cpu controller is
+// on v1.
+func (n *Node) isPlain(k knob, name string) bool {
+	if h := n.host.hierarchy(k.controller); h != nil && slices.Contains(n.hs, h) {
+		return false
+	}
+	_, err := n.holder(name)
+	return err == nil
+}
+
 // Set writes a setting by name, as Get takes it, from the text that a person would
 // type: "500M", "0-1", "8:0 1M", "max". The warning is not empty when the kernel
 // would have changed the value.
 func (n *Node) Set(name, text string) (warning string, err error) {
 	k, err := n.knob(name)
-	if errors.Is(err, errNoRow) {
+	if errors.Is(err, errNoRow) || err == nil && n.isPlain(k, name) {
 		return "", n.WriteFile(name, text)
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package cgroup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -62,7 +63,7 @@ func (n *Node) freeze(ctx context.Context, yes bool) error {
 	if !yes {
 		return nil // one above may keep it frozen
 	}
-	return poll(ctx, func() (bool, error) {
+	return faultOf(ctx, poll(ctx, func() (bool, error) {
 		done, err := frozen(h, n.dir())
 		if err == nil && !done && h.Version() == 1 {
 			// v1 may get stuck in FREEZING; writing again makes it look again
@@ -70,6 +71,8 @@ func (n *Node) freeze(ctx context.Context, yes bool) error {
 			err = writeFreezer(h, n.dir(), true)
 		}
 		return done, err
+	}), func() string {
+		return "freeze " + h.Display(n.dir()) + ": its processes do not all stand still yet; they go on once it is thawed"
 	})
 }
 
@@ -107,7 +110,10 @@ func poll(ctx context.Context, f func() (bool, error)) error {
 
 // Kill ends all processes of the cgroup, and of those below it, by SIGKILL, and
 // returns once there are none left or ctx ends. What they fork meanwhile is killed
-// too. A cgroup that this process is in, and a root, is refused.
+// too; a process of which only threads are in it (v1) is not: it is another's. A
+// cgroup that this process is in, and a root, is refused. When ctx has ended,
+// the error is that of ctx, in words on who is left: such as what another cgroup of
+// v1 keeps frozen, which ends once that is thawed.
 func (n *Node) Kill(ctx context.Context) error {
 	if n.path == "" {
 		return faultf(ErrNotSupported, "kill %s: it is the root", n)
@@ -124,11 +130,11 @@ func (n *Node) Kill(ctx context.Context) error {
 	for _, h := range hs {
 		if h.Version() == 2 && h.Exists(n.dir(), "cgroup.kill") { // not before Linux 5.14
 			if err := h.Write(n.dir(), "cgroup.kill", "1"); err != nil {
-				return err
+				return explainThreaded(h, n.dir(), err)
 			}
 		}
 	}
-	return poll(ctx, func() (bool, error) {
+	return faultOf(ctx, poll(ctx, func() (bool, error) {
 		alive := false
 		for _, h := range hs {
 			more, err := n.killIn(h)
@@ -138,7 +144,68 @@ func (n *Node) Kill(ctx context.Context) error {
 			alive = alive || more
 		}
 		return !alive, nil
-	})
+	}), func() string { return "kill " + n.String() + ": " + n.survivors() })
+}
+
+// faultOf says in words of ours what has not happened when ctx ended.
+func faultOf(ctx context.Context, err error, text func() string) error {
+	if err == nil || !errors.Is(err, ctx.Err()) {
+		return err
+	}
+	return faultf(err, "%s", text())
+}
+
+// survivors says who is left after a Kill, and why as far as that can be seen.
+func (n *Node) survivors() string {
+	pids, err := n.AllProcs()
+	if err != nil || len(pids) == 0 {
+		return "not all processes had ended in time"
+	}
+	left := func(pid int, why string) string {
+		return fmt.Sprintf("%d of its processes have not ended, such as %d, %s", len(pids), pid, why)
+	}
+	for _, pid := range pids {
+		if by := n.host.frozenBy(pid); by != "" {
+			return left(pid, "which is frozen and ends once "+by+" is thawed")
+		}
+		if home := n.homeOf(pid); home != "" {
+			return left(pid, "of which only threads are in it and the first one is in "+home)
+		}
+	}
+	return left(pids[0], "which the kernel holds")
+}
+
+// homeOf is where the first thread of a process is, if that is not in or below n.
+func (n *Node) homeOf(pid int) string {
+	at, err := cgfs.Where(strconv.Itoa(pid))
+	if err != nil {
+		return ""
+	}
+	for _, h := range n.hs {
+		if dir, ok := h.Dir(at); ok && below(dir, n.dir()) {
+			return ""
+		}
+	}
+	dir, _ := n.hs[0].Dir(at)
+	return n.hs[0].Display(dir)
+}
+
+// frozenBy is the cgroup of v1 for which a process stands still, and would not die:
+// the nearest one that was told to freeze; "" if there is none. v2 kills what is
+// frozen.
+func (h *Host) frozenBy(pid int) string {
+	at, err := cgfs.Where(strconv.Itoa(pid))
+	freezer := h.layout.Hierarchy("freezer")
+	if err != nil || freezer == nil || freezer.Version() != 1 {
+		return ""
+	}
+	dir, ok := freezer.Dir(at)
+	for ; ok && dir != ""; dir = parent(dir) {
+		if self, err := freezer.Read(dir, "freezer.self_freezing"); err == nil && self == "1" {
+			return freezer.Display(dir)
+		}
+	}
+	return ""
 }
 
 // killIn signals what is in the cgroup and below it in one hierarchy, and says

@@ -155,7 +155,8 @@ type Freezer struct {
 	ParentFreezing Figure[bool] `row:"parent_freezing"`
 	// SelfFreezing: 1: it was frozen itself.
 	SelfFreezing Figure[bool] `row:"self_freezing"`
-	// State: whether its processes stand still.
+	// State: whether its processes were told to stand still; frozen says whether they
+	// do.
 	State Setting[string] `row:"state"`
 }
 

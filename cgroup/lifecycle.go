@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
@@ -40,6 +41,8 @@ func (n *Node) createIn(h *cgfs.Hierarchy) error {
 		}
 		if err := h.MkdirUnmarked(dir); errors.Is(err, ErrExist) {
 			continue // somebody was faster, or it is a second name of a co-mounted pair
+		} else if errors.Is(err, syscall.EAGAIN) { // cgroup-v2.rst, "Core Interface Files"
+			return faultf(err, "%v: max_depth or max_descendants of a cgroup above it allows no more", err)
 		} else if err != nil {
 			return err
 		}
@@ -145,6 +148,9 @@ func (n *Node) Delete(ctx context.Context, o DeleteOptions) error {
 	if n.path == "" {
 		return faultf(ErrNotSupported, "delete %s: it is the root", n)
 	}
+	if o.To != nil && below(o.To.dir(), n.dir()) {
+		return faultf(ErrInvalid, "delete %s: its processes cannot go to %s, which is removed with it", n, o.To)
+	}
 	hs := slices.DeleteFunc(slices.Clone(n.hs), func(h *cgfs.Hierarchy) bool {
 		_, err := h.Stat(n.dir())
 		return vanished(err)
@@ -224,7 +230,11 @@ func moveOut(h *cgfs.Hierarchy, dir string, target *cgfs.Hierarchy, to string) e
 	if err != nil {
 		return err
 	}
-	pids = slices.DeleteFunc(pids, func(pid int) bool { return isVisiting(h, dir, pid) })
+	return leave(h, dir, slices.DeleteFunc(pids, func(pid int) bool { return isVisiting(h, dir, pid) }), target, to)
+}
+
+// leave is moveOut of some of the processes that are listed in dir.
+func leave(h *cgfs.Hierarchy, dir string, pids []int, target *cgfs.Hierarchy, to string) error {
 	whole, threads, err := h.Split(dir, pids)
 	if err != nil {
 		return err

@@ -2,10 +2,12 @@ package cgroup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -211,6 +213,61 @@ func TestKill(t *testing.T) {
 	}
 	if got := must[[]int](t)(n.AllProcs()); len(got) != 0 {
 		t.Errorf("%v live", got)
+	}
+}
+
+// TestNotTaken: a process that a cgroup does not take comes with the reason.
+func TestNotTaken(t *testing.T) {
+	has(t, "cpuset")
+	host := open(t, "cpuset")
+	if host.Version("cpuset") != 1 {
+		t.Skip("about v1")
+	}
+	n := must[*Node](t)(host.Node("cpuset:/raw"))
+	if err := os.Mkdir(n.Dir(), 0o755); err != nil { // Create would copy what the parent has
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{"add": n.Add(testhost.Sleeper(t)), "start": n.Start(exec.Command("true"))} {
+		if err == nil || !strings.Contains(err.Error(), "no cpus, or no mems") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// TestKillFrozenElsewhere: what is frozen for the sake of another cgroup cannot die on
+// v1, which is not for Kill to change; it says who is left and what to do.
+func TestKillFrozenElsewhere(t *testing.T) {
+	has(t, "freezer", "cpu")
+	host := open(t, "cpu", "freezer")
+	if host.Version("freezer") != 1 {
+		t.Skip("v2 kills what is frozen")
+	}
+	above, both := create(t, host, "freezer:/a"), create(t, host, "cpu,freezer:/a/b")
+	cmd := exec.Command("sleep", "600")
+	if err := both.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	if err := above.Freeze(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"freezer:/a/b", "cpu:/a/b"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		err := must[*Node](t)(host.Node(name)).Kill(ctx)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("kill %s: %v", name, err)
+		}
+		for _, part := range []string{"kill " + name, fmt.Sprint(cmd.Process.Pid), "frozen", "freezer:/" + host.root + "/a is thawed"} {
+			if !strings.Contains(fmt.Sprint(err), part) {
+				t.Errorf("kill %s does not say %q: %v", name, part, err)
+			}
+		}
+	}
+	if err := above.Thaw(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); fmt.Sprint(err) != "signal: killed" {
+		t.Errorf("ended with %v", err)
 	}
 }
 

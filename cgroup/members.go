@@ -18,10 +18,28 @@ func (n *Node) Procs() ([]int, error) {
 	var pids []int
 	for _, h := range hs {
 		if pids, err = h.Procs(n.dir(), pids); err != nil {
-			return nil, err
+			return nil, explainThreaded(h, n.dir(), err)
 		}
 	}
 	return sorted(pids), nil
+}
+
+// explainThreaded says why a cgroup does not know of processes: v2 lists, moves and kills
+// them in the one above that is the domain of its threads (cgroup-v2.rst, "Threads").
+func explainThreaded(h *cgfs.Hierarchy, dir string, err error) error {
+	if h.Version() != 2 || !errors.Is(err, ErrNotSupported) {
+		return err
+	}
+	for up := dir; up != ""; up = parent(up) {
+		kind, typeErr := h.Read(up, "cgroup.type")
+		if typeErr != nil || up == dir && kind != "threaded" {
+			return err
+		}
+		if kind != "threaded" {
+			return faultf(err, "%s: it is threaded and has threads (tasks) of the processes of %s, but no processes", h.Display(dir), h.Display(up))
+		}
+	}
+	return err
 }
 
 func sorted(pids []int) []int {
@@ -69,7 +87,7 @@ func (n *Node) addIn(h *cgfs.Hierarchy, pids []int) error {
 		return err
 	}
 	var errs []error
-	err = h.Move(n.dir(), missing, func(_ int, err error) { errs = append(errs, err) })
+	err = h.Move(n.dir(), missing, func(_ int, err error) { errs = append(errs, explainedMove(h, n.dir(), err)) })
 	return errors.Join(append(errs, err)...)
 }
 
@@ -78,7 +96,7 @@ func (n *Node) addIn(h *cgfs.Hierarchy, pids []int) error {
 func (n *Node) others(h *cgfs.Hierarchy, pids []int) ([]int, error) {
 	in, err := h.Procs(n.dir(), nil)
 	if err != nil {
-		return nil, err
+		return nil, explainThreaded(h, n.dir(), err)
 	}
 	var out []int
 	for _, pid := range pids {
@@ -98,7 +116,8 @@ func (n *Node) others(h *cgfs.Hierarchy, pids []int) ([]int, error) {
 }
 
 // Remove moves processes out of the cgroup, to its parent, or on v2 to the nearest
-// cgroup above that takes processes. It is silent about those that are not in it.
+// cgroup above that takes processes; of a process that has threads elsewhere as well
+// (v1) only the threads that are in it. It is silent about those that are not in it.
 func (n *Node) Remove(pids ...int) error {
 	if n.path == "" {
 		return faultf(ErrNotSupported, "remove from %s: there is nothing above it", n)
@@ -111,13 +130,11 @@ func (n *Node) Remove(pids ...int) error {
 	for _, h := range hs {
 		in, err := h.Procs(n.dir(), nil)
 		if err != nil {
-			errs = append(errs, err)
+			errs = append(errs, explainThreaded(h, n.dir(), err))
 			continue
 		}
 		in = slices.DeleteFunc(in, func(pid int) bool { return !slices.Contains(pids, pid) || isVisiting(h, n.dir(), pid) })
-		if len(in) > 0 {
-			errs = append(errs, moveUp(h, parent(n.dir()), in))
-		}
+		errs = append(errs, leave(h, n.dir(), in, h, parent(n.dir())))
 	}
 	return errors.Join(errs...)
 }

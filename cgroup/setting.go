@@ -6,6 +6,7 @@ import (
 	"path"
 	"reflect"
 	"slices"
+	"strconv"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 )
@@ -27,7 +28,7 @@ func (s Setting[T]) Reset() error {
 	if err != nil {
 		return err
 	}
-	return h.Reset(s.node.dir(), s.controller, row.Key)
+	return explained(h, s.node.dir(), h.Reset(s.node.dir(), s.controller, row.Key))
 }
 
 // Figure is something that the kernel tells of a cgroup.
@@ -158,7 +159,16 @@ func (k knob) setText(arg string) (warning string, err error) {
 		}
 		return warning, k.node.Devices().change(row.Key == "allow", rules)
 	}
+	if tiny(k.controller, row, text) {
+		warning = arg + " bytes are less than a page, so that the kernel makes it 0; " + arg + "M would be megabytes"
+	}
 	return warning, k.write(row, h, text)
+}
+
+// tiny says whether a size is so small that a unit was meant.
+func tiny(controller string, row *cgfs.Setting, text string) bool {
+	n, err := strconv.Atoi(text)
+	return err == nil && 0 < n && n < 4096 && row.Value.Kind == cgfs.KindAmount && (controller == "memory" || controller == "hugetlb")
 }
 
 // writable says why a row cannot be written.
@@ -182,7 +192,10 @@ func (k knob) write(row *cgfs.Setting, h *cgfs.Hierarchy, text string) error {
 			return err
 		}
 	}
-	return h.Set(k.node.dir(), k.controller, map[string]string{row.Key: text})
+	if err := k.belowMemory(row, h, text); err != nil {
+		return err
+	}
+	return explained(h, k.node.dir(), h.Set(k.node.dir(), k.controller, map[string]string{row.Key: text}))
 }
 
 // controls makes the struct of a controller's settings.

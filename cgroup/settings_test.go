@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,6 +24,12 @@ func TestTyped(t *testing.T) {
 	same(t, n.CPU().CPUQuotaPercent, 150)
 	same(t, n.CPU().CFSQuotaUS, 50000)
 	same(t, n.CPU().Max, Quota{Time: 20000, Period: 50000})
+	if err := n.CPU().Max.Set(Quota{Time: 30000}); err != nil {
+		t.Error(err)
+	}
+	if got := must[Quota](t)(n.CPU().Max.Get()); got != (Quota{Time: 30000, Period: 100000}) {
+		t.Errorf("a quota without a period is %s", got)
+	}
 	same(t, n.CPU().CFSQuotaUS, NoLimit)
 	same(t, n.Memory().LimitInBytes, 500<<20)
 	same(t, n.Memory().MemoryLimit, 300<<20)
@@ -213,6 +220,112 @@ func TestDevicesTogether(t *testing.T) {
 	all.Wait()
 	if got := must[[]Rule](t)(n.Devices().List.Get()); len(got) != 20 {
 		t.Errorf("%d rules: %v", len(got), got)
+	}
+}
+
+// TestDevicesAfterAChild: a cgroup below that was just removed does not count, though
+// the kernel counts it for a moment more.
+func TestDevicesAfterAChild(t *testing.T) {
+	has(t, "devices")
+	host := open(t, "devices")
+	n := create(t, host, "devices:/a")
+	for range 20 {
+		child := create(t, host, "devices:/a/child")
+		if err := child.Delete(t.Context(), DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Devices().Deny(Rule{Type: 'a'}); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Devices().Allow(Rule{Type: 'a'}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestWriteNothing: an empty text reaches the kernel, which a write of no bytes does
+// not.
+func TestWriteNothing(t *testing.T) {
+	has(t, "cpuset")
+	host := open(t, "cpuset")
+	n := create(t, host, "cpuset:/a")
+	if n.Version() == 2 { // empty as long as it has its parent's
+		if err := n.CPUSet().CPUs.Set(must[CPUs](t)(n.CPUSet().EffectiveCPUs.Get())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if was := must[string](t)(n.ReadFile("cpuset.cpus")); was == "" {
+		t.Fatal("a cpuset that can take processes has CPUs")
+	}
+	if err := n.WriteFile("cpuset.cpus", ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := must[string](t)(n.ReadFile("cpuset.cpus")); got != "" {
+		t.Errorf("cpuset.cpus is %q after nothing was written", got)
+	}
+}
+
+// TestFileOfNoController: a v2 cgroup has files in the name of controllers that are
+// elsewhere.
+func TestFileOfNoController(t *testing.T) {
+	has(t, "unified", "cpu")
+	host := openRoot(t, Options{}, "unified:/")
+	if host.Version("cpu") != 1 {
+		t.Skip("the cpu controller is on v2")
+	}
+	n := create(t, host, "unified:/a")
+	if got, err := n.Get("cpu.stat"); err != nil || !strings.HasPrefix(fmt.Sprint(got), "usage_usec ") {
+		t.Errorf("cpu.stat: %v %v", got, err)
+	}
+	if _, err := n.Get("cpu.shares"); !isKind(err, ErrNotSupported) {
+		t.Errorf("cpu.shares: %v", err)
+	}
+}
+
+// TestWhy: where the kernel says "invalid argument" to everything, what is in the way is
+// said.
+func TestWhy(t *testing.T) {
+	has(t, "cpu", "cpuset", "memory")
+	host := openGrouped(t)
+	n := create(t, host, "cpu,cpuset,memory:/a")
+	if n.Version() != 1 {
+		t.Skip("v2 takes them, and the strictest counts")
+	}
+	sub := create(t, host, "cpu,cpuset:/a/b")
+	none, err := NewCPUs(1023)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		words string
+		set   func() error
+	}{
+		{"", func() error { return n.CPU().CFSQuotaUS.Set(10000) }},
+		{"the one above it", func() error { return sub.CPU().CFSQuotaUS.Set(20000) }},
+		{"cfs_quota_us is 10000", func() error { return n.CPU().CFSBurstUS.Set(20000) }},
+		{"", func() error { return n.CPU().CFSBurstUS.Set(5000) }},
+		{"cfs_burst_us, which is at most the quota, is 5000", func() error { return n.CPU().CFSQuotaUS.Set(2000) }},
+		{"", func() error { return sub.CPU().Idle.Set(true) }},
+		{"it is idle", func() error { return sub.CPU().Shares.Set(5) }},
+		{"does not have all of them", func() error { return n.CPUSet().CPUs.Set(none) }},
+		{"the cgroup above it is not exclusive", func() error { return sub.CPUSet().CPUExclusive.Set(true) }},
+		{"it has no limit_in_bytes", func() error { return n.Memory().MemswLimitInBytes.Set(50 << 20) }},
+		{"", func() error { return n.Memory().LimitInBytes.Set(100 << 20) }},
+		{"limit_in_bytes, of memory alone, is 104857600", func() error { return n.Memory().MemswLimitInBytes.Set(50 << 20) }},
+		{"", func() error { return n.Memory().MemswLimitInBytes.Set(200 << 20) }},
+		{"is 209715200; raise that first", func() error { return n.Memory().LimitInBytes.Set(300 << 20) }},
+		{"is 209715200; raise that first", func() error { return n.Memory().LimitInBytes.Reset() }},
+	} {
+		err := tt.set()
+		if isKind(err, ErrNotExist) || isKind(err, ErrNotSupported) {
+			t.Skipf("this kernel is older: %v", err)
+		}
+		if (err == nil) != (tt.words == "") || !strings.Contains(fmt.Sprint(err), tt.words) {
+			t.Errorf("want %q in: %v", tt.words, err)
+		}
+	}
+	if warning, err := n.Set("memory.memory_limit", "500"); err != nil || !strings.Contains(warning, "500M") {
+		t.Errorf("500 bytes: %q %v", warning, err)
 	}
 }
 

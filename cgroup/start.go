@@ -42,7 +42,7 @@ func (n *Node) Start(cmd *exec.Cmd) error {
 		cmd.SysProcAttr = &attr
 	}
 	if len(v1) == 0 {
-		return cmd.Start()
+		return n.explainStart(cmd.Start())
 	}
 	if is, err := n.Frozen(); err == nil && is {
 		return faultf(ErrBusy, "start in %s: it is frozen", n)
@@ -58,7 +58,16 @@ func (n *Node) Start(cmd *exec.Cmd) error {
 		result <- err
 		return keep
 	})
-	return <-result
+	return n.explainStart(<-result)
+}
+
+// explainStart says why v2 has refused a birth: clone3(2) answers EBUSY for an inner
+// cgroup, of which os/exec makes a fault of the command.
+func (n *Node) explainStart(err error) error {
+	if errors.Is(err, syscall.EBUSY) && n.Version() != 1 {
+		return faultf(ErrBusy, "start in %s: it enables controllers for the cgroups below it, so that it takes no processes on v2; name one below it (%v)", n, err)
+	}
+	return err
 }
 
 // onOwnThread calls f on a thread that is not the one by which the kernel knows this
@@ -91,7 +100,7 @@ func startJoined(v1 []*cgfs.Hierarchy, dir string, cmd *exec.Cmd) (home bool, er
 	for _, h := range v1 {
 		back, ok := h.Dir(from)
 		if err := h.JoinThread(dir); err != nil {
-			return home, err
+			return home, explainedMove(h, dir, err)
 		}
 		defer func() { home = ok && h.JoinThread(back) == nil && home }()
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -143,6 +144,23 @@ func TestStartRefused(t *testing.T) {
 		if err := n.Start(exec.Command("true")); !isKind(err, ErrBusy) {
 			t.Errorf("start in a frozen cgroup: %v", err)
 		}
+	}
+}
+
+// TestStartInInner: an inner cgroup of v2 takes no processes, which is no fault of the
+// command.
+func TestStartInInner(t *testing.T) {
+	host := wholeHost(t)
+	i := slices.IndexFunc([]string{"memory", "hugetlb"}, func(c string) bool { return host.Version(c) == 2 })
+	if i < 0 {
+		t.Skip("no controller of this host makes an inner cgroup of v2")
+	}
+	c := []string{"memory", "hugetlb"}[i]
+	host = open(t, c)
+	create(t, host, c+":/a/b")
+	err := must[*Node](t)(host.Node(c + ":/a")).Start(exec.Command("true"))
+	if !isKind(err, ErrBusy) || !strings.Contains(fmt.Sprint(err), "start in "+c+":/a: ") {
+		t.Errorf("%v", err)
 	}
 }
 

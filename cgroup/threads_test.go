@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,6 +81,20 @@ func TestSpreadThreads(t *testing.T) {
 		}
 	}
 
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := vcpu0.Kill(ctx); err == nil || !strings.Contains(err.Error(), "the first one is in "+h.Display(emulator.dir())) {
+		t.Errorf("kill where only a thread is: %v", err)
+	}
+	if err := vcpu1.Remove(pid); err != nil {
+		t.Fatal(err)
+	}
+	if got := in(emulator); len(in(vcpu1)) > 0 || !slices.Contains(got, pid) || !slices.Contains(in(vcpu1.Parent()), others[1]) {
+		t.Errorf("remove from where only a thread is: %v are left, %v where the others are, %v above", in(vcpu1), got, in(vcpu1.Parent()))
+	}
+	if err := h.MoveThread(vcpu1.dir(), others[1]); err != nil {
+		t.Fatal(err)
+	}
 	if err := vcpu1.Delete(t.Context(), DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -116,6 +131,12 @@ func TestThreadedSubtree(t *testing.T) {
 	if got := must[[]int](t)(top.AllProcs()); !cmp.Equal(got, []int{pid}) {
 		t.Errorf("processes: %v", got)
 	}
+	_, listed := inner.Procs()
+	for what, err := range map[string]error{"procs": listed, "add": inner.Add(pid), "remove": inner.Remove(pid), "kill": inner.Kill(t.Context())} {
+		if !isKind(err, ErrNotSupported) || !strings.Contains(err.Error(), "the processes of unified:/"+top.dir()+",") {
+			t.Errorf("%s of a threaded cgroup: %v", what, err)
+		}
+	}
 	if err := inner.Delete(t.Context(), DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -136,6 +157,18 @@ func TestThreadedSubtree(t *testing.T) {
 	}
 }
 
+// TestCreateTooMany: a cgroup above may allow no more of them.
+func TestCreateTooMany(t *testing.T) {
+	host := open(t, "unified")
+	n := create(t, host, "unified:/a")
+	if err := n.WriteFile("cgroup.max.descendants", "0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := must[*Node](t)(host.Node("unified:/a/b")).Create(); err == nil || !strings.Contains(err.Error(), "max_descendants") {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestDeleteToNowhere: processes that cannot go where they should keep the cgroup.
 func TestDeleteToNowhere(t *testing.T) {
 	host := openGrouped(t)
@@ -152,5 +185,14 @@ func TestDeleteToNowhere(t *testing.T) {
 	}
 	if !n.Exists() {
 		t.Error("it is gone")
+	}
+	below := create(t, host, "/a/b")
+	for _, to := range []*Node{n, below} { // what is removed takes nobody
+		if err := n.Delete(t.Context(), DeleteOptions{To: to, Recursive: true}); !isKind(err, ErrInvalid) {
+			t.Errorf("to %s: %v", to, err)
+		}
+	}
+	if !below.Exists() {
+		t.Error("what is below is gone")
 	}
 }

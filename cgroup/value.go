@@ -14,8 +14,8 @@ type Percent = cgfs.Percent
 // huge number.
 const NoLimit = cgfs.Infinite
 
-// Quota is CPU Time that may be used in each Period, both in µs. It prints as
-// cpu.max of v2 does: "50000 100000".
+// Quota is CPU Time that may be used in each Period, both in µs; a Period of 0 sets the
+// default, 100000. It prints as cpu.max of v2 does: "50000 100000".
 type Quota = cgfs.Quota
 
 // CPUs is a set of processors, or of memory nodes: ranges in ascending order that

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,7 +47,8 @@ type WatchOptions struct {
 	// deaths of processes, and on v1 out-of-memory kills. 0: one second.
 	Interval time.Duration
 	// Pressure, if not nil, are the resources to wait for: "memory", "cpu", "io". v1
-	// knows memory only.
+	// knows memory only, in the hierarchy of that controller. It is an error if none of
+	// them can be waited for.
 	Pressure []string
 	// Stall and Window: on v2 it is pressure when processes wait for Stall within a
 	// Window. 0: 200 ms in 2 s. The kernel takes windows of 0.5 to 10 s, and without
@@ -67,6 +70,9 @@ func (n *Node) Watch(ctx context.Context, o WatchOptions) (<-chan Event, error) 
 	if o.Window <= 0 {
 		o.Window = 2 * time.Second
 	}
+	if err := n.canPress(o.Pressure); err != nil {
+		return nil, err
+	}
 	w := &watch{node: n, options: o, known: map[place]*known{}, at: map[member]place{}, out: make(chan Event)}
 	var err error
 	if w.changes, err = cgfs.NewWatcher(); err != nil {
@@ -84,6 +90,27 @@ func (n *Node) Watch(ctx context.Context, o WatchOptions) (<-chan Event, error) 
 	}
 	go w.run(ctx)
 	return w.out, nil
+}
+
+// canPress says why pressure on the given resources would never be heard of.
+func (n *Node) canPress(resources []string) error {
+	for _, r := range resources {
+		if r != "memory" && r != "cpu" && r != "io" {
+			return faultf(ErrInvalid, "watch %s: pressure on %q: not one of memory, cpu, io", n, r)
+		}
+	}
+	tells := func(h *cgfs.Hierarchy) bool {
+		return slices.ContainsFunc(resources, func(r string) bool {
+			if h.Version() == 1 {
+				return r == "memory" && slices.Contains(h.Subsystems(), r)
+			}
+			return h.Exists("", r+".pressure")
+		})
+	}
+	if len(resources) == 0 || slices.ContainsFunc(n.hs, tells) {
+		return nil
+	}
+	return faultf(ErrNotSupported, "watch %s: pressure on %s is not told here: v1 tells of memory, in the hierarchy of that controller; v2 of all, unless the kernel was started with psi=0", n, strings.Join(resources, ", "))
 }
 
 // place is a cgroup in one hierarchy.

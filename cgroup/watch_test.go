@@ -221,6 +221,23 @@ func thrash(t *testing.T, n *Node) string {
 	return "while :; do cat " + file + " >/dev/null; dd if=/dev/zero of=" + file + ".2 bs=1M count=32 status=none; done"
 }
 
+// TestWatchNoPressure: pressure of which nothing would ever be heard is refused.
+func TestWatchNoPressure(t *testing.T) {
+	has(t, "cpu")
+	host := open(t, "cpu")
+	n := create(t, host, "cpu:/w")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // should it be taken
+	if _, err := n.Watch(ctx, WatchOptions{Pressure: []string{"memory", "memry"}}); !isKind(err, ErrInvalid) {
+		t.Errorf("pressure on nothing that there is: %v", err)
+	}
+	if n.Version() == 1 {
+		if _, err := n.Watch(ctx, WatchOptions{Pressure: []string{"cpu", "memory"}}); !isKind(err, ErrNotSupported) {
+			t.Errorf("pressure in a hierarchy that does not tell: %v", err)
+		}
+	}
+}
+
 func TestWatchEnds(t *testing.T) {
 	has(t, "cpu")
 	host := open(t, "cpu")

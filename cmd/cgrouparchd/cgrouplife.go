@@ -47,6 +47,9 @@ What is not there is no fault.`,
 	cmd.Flags().BoolVarP(&recursive, "recursive", "r", false, "with all cgroups below")
 	cmd.Flags().BoolVar(&empty, "empty", false, "remove only what has no processes, here and below")
 	cmd.Flags().StringVar(&to, "to", "", "path of the cgroup that takes the processes")
+	completeFlag(cmd, "to", func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		return a.completeCgroup(cmd, nil, typed)
+	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.onCgroup(args[0], func(h *hands, n *cgroup.Node) error {
 			if !*force {

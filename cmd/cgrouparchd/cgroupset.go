@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -170,9 +171,10 @@ func (a *app) setCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set CG NAME=VALUE...",
 		Short: "Change settings of a cgroup",
-		Long: `Change settings of a cgroup, in the order given. Sizes may have a suffix (64M), no
-limit is "max" or -1, sets are as "0-2,7", values by device as "8:0=1M". NAME alone
-takes the setting back to the default.`,
+		Long: `Change settings of a cgroup, in the order given; what the kernel refuses is tried
+again after the others, since some depend on each other. Sizes may have a suffix
+(64M), no limit is "max" or -1, sets are as "0-2,7", values by device as "8:0=1M".
+NAME alone takes the setting back to the default.`,
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: a.completeSettings(true),
 	}
@@ -183,21 +185,53 @@ takes the setting back to the default.`,
 	return cmd
 }
 
+// set assigns in the order given. What the kernel refuses is tried again after the
+// others, as long as that helps: a limit of memory, say, is never above that of memory
+// and swap, so that which has to be first depends on what there is.
 func (a *app) set(n *cgroup.Node, assignments []string) error {
-	var errs []error
-	for _, one := range assignments {
-		name, value, given := strings.Cut(one, "=")
-		if !given {
-			errs = append(errs, n.Reset(name))
-			continue
+	var lost []error
+	for {
+		var refused []string
+		var why []error
+		for i, one := range assignments {
+			switch err := a.assign(n, one); {
+			case err == nil:
+			case mayWait(one, assignments[i+1:], err):
+				refused, why = append(refused, one), append(why, err)
+			default:
+				lost = append(lost, err)
+			}
 		}
-		warning, err := n.Set(name, value)
-		if warning != "" {
-			fmt.Fprintf(a.stderr, "cgrouparchd: warning: %s: %s\n", name, warning)
+		if len(refused) == 0 || len(refused) == len(assignments) {
+			return errors.Join(append(lost, why...)...)
 		}
-		errs = append(errs, err)
+		assignments = refused
 	}
-	return errors.Join(errs...)
+}
+
+// assign carries out NAME=VALUE, or NAME alone, which takes a setting back.
+func (a *app) assign(n *cgroup.Node, one string) error {
+	name, value, given := strings.Cut(one, "=")
+	if !given {
+		return n.Reset(name)
+	}
+	warning, err := n.Set(name, value)
+	if warning != "" && err == nil {
+		fmt.Fprintf(a.stderr, "cgrouparchd: warning: %s: %s\n", name, warning)
+	}
+	return err
+}
+
+// mayWait says whether a refused assignment may be tried again after later ones: the
+// kernel has refused it, none of them is about the same thing, and it is no device
+// rule, where the order is the meaning.
+func mayWait(one string, later []string, err error) bool {
+	name, _, _ := strings.Cut(one, "=")
+	var errno syscall.Errno
+	if !errors.As(err, &errno) || strings.HasSuffix(name, "allow") || strings.HasSuffix(name, "deny") {
+		return false
+	}
+	return !slices.ContainsFunc(later, func(l string) bool { return l == name || strings.HasPrefix(l, name+"=") })
 }
 
 // limits are the plain words of `cgroup limit`.

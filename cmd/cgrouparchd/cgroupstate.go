@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +15,17 @@ func (a *app) freezeCommand() *cobra.Command {
 }
 
 func (a *app) thawCommand() *cobra.Command {
-	return a.stateCommand("thaw CG", "Let the processes of a frozen cgroup go on", (*cgroup.Node).Thaw)
+	return a.stateCommand("thaw CG", "Let the processes of a frozen cgroup go on", func(n *cgroup.Node, ctx context.Context) error {
+		if err := n.Thaw(ctx); err != nil {
+			return err
+		}
+		for up := n.Parent(); up != nil && up.Parent() != nil; up = up.Parent() {
+			if frozen, err := up.Freezer().Freeze.Get(); err == nil && frozen {
+				fmt.Fprintf(a.stderr, "cgrouparchd: warning: the processes of %s stand still until %s is thawed too\n", n, up)
+			}
+		}
+		return nil
+	})
 }
 
 func (a *app) killCommand() *cobra.Command {

@@ -55,6 +55,7 @@ memory was short and, if asked for, pressure.`,
 	}
 	cmd.Flags().DurationVar(&o.Interval, "interval", time.Second, "how often to look at what the kernel does not report")
 	cmd.Flags().StringSliceVar(&o.Pressure, "pressure", nil, "report pressure on memory, cpu, io (v1: memory only)")
+	completeFlag(cmd, "pressure", cobra.FixedCompletions([]string{"memory", "cpu", "io"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

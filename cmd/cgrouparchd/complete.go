@@ -103,6 +103,13 @@ func settingNames(n *cgroup.Node, typed string, assign bool) []string {
 	return out
 }
 
+// completeFlag says how the value of a flag is completed; otherwise shells offer files.
+func completeFlag(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
+		panic(err) // the flag is not there, or done twice: a fault of ours
+	}
+}
+
 // users are the names of this host's users.
 func users() []string {
 	data, err := os.ReadFile("/etc/passwd")

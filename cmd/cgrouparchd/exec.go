@@ -28,8 +28,8 @@ func (a *app) execCommand() *cobra.Command {
 		Use:   "exec NAME -- COMMAND [ARG...]",
 		Short: "Start a command that is born in its cgroup",
 		Long: `Start a command in the cgroup NAME of the document (a path or a name, in each
-subsystem that has it), or in a cgroup written CONTROLLER[,CONTROLLER...]:PATH. Not
-one instruction of it runs outside.
+subsystem that has it), or in a cgroup written CONTROLLER[,CONTROLLER...]:PATH, or
+*:PATH for all hierarchies with controllers. Not one instruction of it runs outside.
 
 On v1 this process joins the cgroup and becomes the command. On v2 the command is a
 child that the kernel makes in the cgroup; signals are passed on to it, and its exit
@@ -73,7 +73,8 @@ func (a *app) homes(ctx context.Context, name string) (*cgroup.Host, []*cgroup.N
 		return nil, nil, err
 	}
 	var names []string
-	if controllers, _, found := strings.Cut(name, ":"); found && h.host.Version(strings.Split(controllers, ",")[0]) != 0 {
+	controllers, _, found := strings.Cut(name, ":")
+	if found && (controllers == "*" || h.host.Version(strings.Split(controllers, ",")[0]) != 0) {
 		names = []string{name}
 	} else {
 		err = a.withDocument(ctx, func(doc *zkconf.Document, home homeFunc) error {
@@ -105,6 +106,11 @@ func (a *app) homes(ctx context.Context, name string) (*cgroup.Host, []*cgroup.N
 func become(nodes []*cgroup.Node, file string, argv []string) error {
 	var unified *cgroup.Node
 	for _, n := range nodes {
+		if err := refuseFrozen(n); err != nil {
+			return failed(err)
+		}
+	}
+	for _, n := range nodes {
 		for _, one := range n.Split() {
 			if one.Version() == 2 {
 				unified = one // a process has one place in it, see placed
@@ -123,4 +129,15 @@ func become(nodes []*cgroup.Node, file string, argv []string) error {
 	}
 	child := &exec.Cmd{Path: file, Args: argv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 	return attend(child, unified.Start)
+}
+
+// refuseFrozen refuses a cgroup of v1 that is frozen, as [cgroup.Node.Start] does: we
+// would stand still in it ourselves, half way in, and not even SIGKILL would end us.
+func refuseFrozen(n *cgroup.Node) error {
+	for _, one := range n.Split() {
+		if frozen, err := one.Frozen(); err == nil && frozen && one.Version() == 1 {
+			return fmt.Errorf("exec in %s: %w: it is frozen; thaw it first", one, cgroup.ErrBusy)
+		}
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -146,7 +147,7 @@ func (h *Hierarchy) changeDevices(dir string, want policy) error {
 			return err
 		}
 	case !want.open && !listing:
-		err := h.writeRaw(path.Join(dir, "devices.deny"), "a")
+		err := h.changeMode(dir, "devices.deny")
 		if errors.Is(err, unix.EINVAL) {
 			return fmt.Errorf("the kernel begins to deny all devices only in a cgroup that has no child cgroups: remove those, or give this one its rules before them (%w)", err)
 		}
@@ -167,10 +168,28 @@ func (h *Hierarchy) changeDevices(dir string, want policy) error {
 	return nil
 }
 
+// dyingPatience is how long a cgroup that was removed may count as a child still.
+const dyingPatience = 500 * time.Millisecond
+
+// changeMode allows or denies all devices. The kernel refuses that to a cgroup with
+// cgroups below it, and one that was just removed is one until a worker of the kernel
+// has taken it offline (css_has_online_children): that is waited for.
+func (h *Hierarchy) changeMode(dir, file string) error {
+	for deadline := time.Now().Add(dyingPatience); ; time.Sleep(time.Millisecond) {
+		err := h.writeRaw(path.Join(dir, file), "a")
+		if !errors.Is(err, unix.EINVAL) || time.Now().After(deadline) {
+			return err
+		}
+		if children, listErr := h.Children(dir); listErr != nil || len(children) > 0 {
+			return err
+		}
+	}
+}
+
 // openDevices ends the mode in which all is denied but what is listed. Where the
 // kernel refuses that, everything is listed, which is the same if nothing is denied.
 func (h *Hierarchy) openDevices(dir string, now, want policy) (policy, policy, error) {
-	err := h.writeRaw(path.Join(dir, "devices.allow"), "a")
+	err := h.changeMode(dir, "devices.allow")
 	switch {
 	case err == nil:
 		return everyDevice, want, nil // but for what the cgroup above denies, which the kernel copies

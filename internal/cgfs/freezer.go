@@ -13,7 +13,7 @@ var (
 
 var freezerSettings = []Setting{
 	{
-		Key: "state", Thing: "state", Doc: "whether its processes stand still", Value: word("FROZEN", "THAWED"), Default: "THAWED",
+		Key: "state", Thing: "state", Doc: "whether its processes were told to stand still; `frozen` says whether they do", Value: word("FROZEN", "THAWED"), Default: "THAWED",
 		V1: named(freezer1), V2: named(freezer2),
 	},
 	{

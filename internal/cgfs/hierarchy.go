@@ -372,8 +372,12 @@ func readBack(fd int, text string) (string, error) {
 	return strings.TrimSuffix(string(data), "\n"), err
 }
 
-// write writes text, of which the kernel makes a copy of its own.
+// write writes text, of which the kernel makes a copy of its own. A write of no bytes
+// never reaches it, so that nothing is spelled as an empty line.
 func write(fd int, text string) error {
+	if text == "" {
+		text = "\n"
+	}
 	return writeBytes(fd, unsafe.Slice(unsafe.StringData(text), len(text)))
 }
 

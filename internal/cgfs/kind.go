@@ -103,7 +103,8 @@ func (p Percent) MarshalJSON() ([]byte, error) {
 	return []byte(p.String()), nil
 }
 
-// Quota is CPU time that may be used in each period, both in µs.
+// Quota is CPU time that may be used in each period, both in µs. To be set, a Period
+// of 0 is the default, 100000.
 type Quota struct {
 	Time   Amount
 	Period int64
@@ -296,6 +297,9 @@ func untyped(value any) any {
 	case Set:
 		return v.String()
 	case Quota:
+		if v.Period == 0 {
+			return v.Time.String() // the default
+		}
 		return v.String()
 	case []int64:
 		return plainSlice(v)

@@ -87,7 +87,7 @@ func TestAmountFromJSON(t *testing.T) {
 func TestParseArg(t *testing.T) {
 	for _, c := range []struct{ setting, arg, want, err string }{
 		{"memory max", "64M", "67108864", ""},
-		{"memory max", `"64M"`, "", `not a size: "\"64M\""`},
+		{"memory max", `"64M"`, "", `not a size such as 1048576, 64M or 1G: "\"64M\""`},
 		{"memory memory_limit", "1 gigabyte", "1073741824", ""},
 		{"memory memory_limit", "null", "max", ""},
 		{"memory memory_limit", "-1 bytes", "", `out of range: "-1 bytes"`},

@@ -125,7 +125,7 @@ func suffixedSize(value any) (n int64, ok bool, err error) {
 	number := s[:len(s)-1]
 	if power < 0 || !digits(number) || number[0] == '-' || number[0] == '+' {
 		if !digits(s) {
-			return 0, false, fmt.Errorf("not a size: %q", s)
+			return 0, false, fmt.Errorf("not a size such as 1048576, 64M or 1G: %q", s)
 		}
 		return 0, false, nil
 	}

@@ -115,6 +115,13 @@ func TestSettings(t *testing.T) {
 	if out := ok(t, "cgroup", "get", cg, "pids.max"); out != "pids.max  max\n" {
 		t.Errorf("%q", out)
 	}
+	// In whatever order they stand.
+	ok(t, "cgroup", "set", cg, "cfs_quota_us=10000")
+	if _, _, status := command("cgroup", "get", cg, "cfs_burst_us"); status == 0 { // since Linux 5.14
+		ok(t, "cgroup", "set", cg, "cfs_burst_us=20000", "cfs_quota_us=50000")
+		ok(t, "cgroup", "set", cg, "cfs_quota_us=10000", "cfs_burst_us=5000")
+		refused(t, 1, "20000", "cgroup", "set", cg, "cfs_burst_us=20000", "pids.max=50")
+	}
 	all := ok(t, "cgroup", "get", cg)
 	for _, name := range []string{"cpu.shares ", "cpu.stat ", "pids.current "} {
 		if !strings.Contains(all, "\n"+name) && !strings.HasPrefix(all, name) {
@@ -300,6 +307,8 @@ func TestCompletion(t *testing.T) {
 		{[]string{"cgroup", "limit", cg, ""}, "cpu_limit=", ""},
 		{[]string{"cgroup", "delegate", "nob"}, "nobody", ""},
 		{[]string{"exec", "cp"}, "cpu:/\n", ""},
+		{[]string{"cgroup", "watch", "--pressure", ""}, "memory\n", ""},
+		{[]string{"cgroup", "delete", "--to", "cp"}, "cpu:/\n", ""},
 	} {
 		if tt.args[1] == "get" && strings.Contains(tt.want, "memory") && !strings.Contains(ok(t, "--json", "cgroup", "tree", "--depth", "0"), `"memory"`) {
 			continue

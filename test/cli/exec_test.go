@@ -52,6 +52,26 @@ func child(name string) {
 	}
 }
 
+// TestExecFrozen: in a frozen cgroup of v1 exec itself would stand still, where not even
+// SIGKILL ends it.
+func TestExecFrozen(t *testing.T) {
+	cg := place(t, "freezer,cpu")
+	ok(t, "cgroup", "create", cg+"/x")
+	ok(t, "cgroup", "freeze", cg)
+	defer func() { ok(t, "cgroup", "thaw", cg) }()
+	if _, _, status := command("cgroup", "get", "freezer:/", "release_agent"); status != 0 {
+		t.Skip("v2 kills what is frozen")
+	}
+	for _, name := range []string{cg, cg + "/x"} {
+		late := time.AfterFunc(20*time.Second, func() { _, _, _ = command("cgroup", "thaw", cg) })
+		refused(t, 1, "frozen", "exec", name, "--", "true")
+		late.Stop()
+	}
+	if _, complaints, status := command("cgroup", "thaw", cg+"/x"); status != 0 || !strings.Contains(complaints, cg+" is thawed") {
+		t.Errorf("thaw below a frozen one: %d %q", status, complaints)
+	}
+}
+
 // started is exec with one of the children in a cgroup.
 func started(cg, name string) *exec.Cmd {
 	self, _ := os.Executable()
