@@ -124,11 +124,20 @@ func TestZooKeeperWrongPassword(t *testing.T) {
 	if fetchErr == nil {
 		t.Error("fetched with a wrong password")
 	}
+	if advice := "a wrong password looks the same"; !strings.Contains(st.Error, advice) || !strings.Contains(fmt.Sprint(fetchErr), advice) {
+		t.Errorf("no advice in %q and %v", st.Error, fetchErr)
+	}
+	z3 := follow(server.Addr())
+	z3.Auth = nil
+	if _, err := z3.Fetch(t.Context()); err == nil || !strings.Contains(err.Error(), "zk_auth_data has no identity") {
+		t.Errorf("without an identity: %v", err)
+	}
 	z2 := follow(server.Addr())
 	z2.Auth = []zkconf.AuthData{{Scheme: "nosuch", Auth: "n0t-th1s"}}
 	z2.Log = z.Log
 	r2 := record(t, z2)
 	r2.until("error about the scheme", func() bool { return z2.Status().Error != "" })
+	r2.until("advice", func() bool { return strings.Contains(z2.Status().Error, "do not know the scheme") })
 	r2.unchanged(0)
 	r2.stop()
 	r.stop()
