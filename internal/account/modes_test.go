@@ -109,7 +109,9 @@ func TestWriterSentinelFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	replica.Do("REPLICAOF", "127.0.0.1", masterPort)
-	replicates := func() bool { return strings.Contains(replica.Do("INFO", "replication").(string), "master_link_status:up") }
+	replicates := func() bool {
+		return strings.Contains(replica.Do("INFO", "replication").(string), "master_link_status:up")
+	}
 	eventually(t, "a replica", replicates)
 	port := freePort(t)
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
