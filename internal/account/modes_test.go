@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -96,6 +97,55 @@ func TestWriterSentinel(t *testing.T) {
 	if got := server.Do("GET", "test/account/2"); got == nil {
 		t.Error("the master does not have slot 2")
 	}
+}
+
+// TestWriterSentinelFailover: the master dies, the sentinel makes another one, and what
+// is sampled is written there. The clients are told no new address.
+func TestWriterSentinelFailover(t *testing.T) {
+	t.Parallel()
+	master, replica := testserver.Redis(t), testserver.Redis(t)
+	_, masterPort, err := net.SplitHostPort(master.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	replica.Do("REPLICAOF", "127.0.0.1", masterPort)
+	replicates := func() bool {
+		return strings.Contains(replica.Do("INFO", "replication").(string), "master_link_status:up")
+	}
+	eventually(t, "a replica", replicates)
+	port := freePort(t)
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	conf := filepath.Join(t.TempDir(), "sentinel.conf")
+	text := fmt.Sprintf("port %d\nbind 127.0.0.1\nsentinel monitor themaster 127.0.0.1 %s 1\n"+
+		"sentinel down-after-milliseconds themaster 1000\nsentinel failover-timeout themaster 3000\n", port, masterPort)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	startServer(t, addr, conf, "--sentinel")
+	eventually(t, "a sentinel that knows the replica", func() bool {
+		return strings.Contains(command(t, addr, "SENTINEL", "REPLICAS", "themaster"), "127.0.0.1")
+	})
+
+	ring := historyOf(300, 1)
+	w, stop := runWriter(t, RedisOptions{Mode: RedisSentinel, Addrs: []string{addr}, Master: "themaster", Expire: 300 * time.Second}, ring)
+	eventually(t, "a slot", written(w, 1))
+	eventually(t, "a slot at the replica", func() bool { return replica.Do("EXISTS", "test/account/1") == int64(1) })
+	master.Kill()
+	for slot := int64(2); slot <= 3; slot++ {
+		ring.appendSlot(slot, time.Now(), numberLayout, number(uint64(slot)))
+		w.Wake()
+	}
+	eventually(t, "a new master", func() bool { return strings.Contains(replica.Do("INFO", "replication").(string), "role:master") })
+	eventually(t, "an outage", func() bool { return w.Status().Error != "" })
+	eventually(t, "every slot at the new master", func() bool {
+		w.Wake()
+		return replica.Do("EXISTS", "test/account/1", "test/account/2", "test/account/3") == int64(3)
+	})
+	eventually(t, "the end of the outage", func() bool {
+		s := w.Status()
+		return s.Connected && s.Written == 3 && s.Lost == 0
+	})
+	stop()
 }
 
 // checkMode writes three slots and reads them back.

@@ -69,7 +69,7 @@ func TestWriterTLS(t *testing.T) {
 	d.add()
 	began := time.Now()
 	d.deliver()
-	if took := time.Since(began); took > opTimeout+300*time.Millisecond {
+	if took := time.Since(began); took > 2*opTimeout { // a second exchange would take as long again
 		t.Errorf("a frozen server held the caller up for %v", took)
 	}
 	server.Thaw()

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-zookeeper/zk"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
@@ -61,17 +62,48 @@ func TestZooKeeper(t *testing.T) {
 	}
 }
 
+// TestZKProxy: a client that comes back as fast as it can learns each time that its
+// session is over.
 func TestZKProxy(t *testing.T) {
 	checkLeaks(t)
 	z := testserver.ZooKeeper(t)
 	p := z.Proxy()
-	if n := p.ExpireSessions(); n != 0 {
-		t.Errorf("expired %d sessions of nobody", n)
+	conn, events, err := zk.Connect([]string{p.Addr()}, 10*time.Second, zk.WithLogInfo(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.SetLogger(discard{})
+	t.Cleanup(conn.Close)
+	wait := func(want zk.State) {
+		t.Helper()
+		limit := time.After(time.Minute)
+		for {
+			select {
+			case e := <-events:
+				if e.State == want {
+					return
+				}
+			case <-limit:
+				t.Fatalf("no %v", want)
+			}
+		}
+	}
+	for range 5 {
+		wait(zk.StateHasSession)
+		if n := p.ExpireSessions(); n != 1 {
+			t.Errorf("%d sessions expired", n)
+		}
+		wait(zk.StateExpired)
 	}
 	if _, err := z.FourLetter("srvr"); err != nil {
 		t.Fatal(err)
 	}
 }
+
+// discard drops the client library's log lines.
+type discard struct{}
+
+func (discard) Printf(string, ...any) {}
 
 func TestRedis(t *testing.T) {
 	checkLeaks(t)

@@ -2,6 +2,8 @@ package testserver
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,8 @@ import (
 // server is away.
 const clientTimeout = time.Minute
 
+const sessionTimeout = 10 * time.Second
+
 // World is the identity of everybody, for ZKClient.SetACL.
 const World = "world:anyone"
 
@@ -20,16 +24,16 @@ const World = "world:anyone"
 // Every method fails the test when the operation fails. It is for one goroutine
 // at a time.
 type ZKClient struct {
-	t    testing.TB
-	addr string
-	auth []string
-	conn *zk.Conn
+	t      testing.TB
+	server *ZK
+	auth   []string
+	conn   *zk.Conn
 }
 
 // Client returns a client that identifies itself by each "scheme:auth", such as
 // "digest:user:password".
 func (z *ZK) Client(auth ...string) *ZKClient {
-	c := &ZKClient{t: z.t, addr: z.addr, auth: auth}
+	c := &ZKClient{t: z.t, server: z, auth: auth}
 	z.t.Cleanup(c.Close)
 	return c
 }
@@ -103,14 +107,17 @@ func (c *ZKClient) Close() {
 // does not lie in the connection.
 func (c *ZKClient) do(what string, op func(*zk.Conn) error) {
 	c.t.Helper()
-	deadline := time.Now().Add(clientTimeout)
+	began := time.Now()
+	var history []string // of what went wrong, for a machine that is never so slow again
 	for {
 		err := c.once(op)
 		if err == nil {
 			return
 		}
-		if !retriable(err) || time.Now().After(deadline) {
-			c.t.Fatalf("zookeeper %s: %v", what, err)
+		took := time.Since(began)
+		if history = append(history, fmt.Sprintf("%v: %v", took.Round(time.Millisecond), err)); !retriable(err) || took > clientTimeout {
+			answer, down := c.server.FourLetter("srvr")
+			c.t.Fatalf("zookeeper %s: %v\n%s\nsrvr: %v %s", what, err, strings.Join(history, "\n"), down, answer)
 		}
 		c.Close()
 		time.Sleep(50 * time.Millisecond)
@@ -119,7 +126,7 @@ func (c *ZKClient) do(what string, op func(*zk.Conn) error) {
 
 func (c *ZKClient) once(op func(*zk.Conn) error) error {
 	if c.conn == nil {
-		conn, _, err := zk.Connect([]string{c.addr}, 10*time.Second, zk.WithLogInfo(false), zk.WithLogger(quiet{}))
+		conn, _, err := zk.Connect([]string{c.server.addr}, sessionTimeout, zk.WithLogInfo(false), zk.WithLogger(quiet{}), zk.WithDialer(dial))
 		if err != nil {
 			return err
 		}
@@ -132,6 +139,33 @@ func (c *ZKClient) once(op func(*zk.Conn) error) error {
 		}
 	}
 	return op(c.conn)
+}
+
+// dial connects so that a handshake that nobody answers is given up: the library waits 6.7
+// times the session timeout for it, longer than we have. Seen when a server was just
+// coming up on a busy machine.
+func dial(network, address string, timeout time.Duration) (net.Conn, error) {
+	conn, err := net.DialTimeout(network, address, timeout)
+	if err != nil {
+		return nil, err
+	}
+	return impatient{conn}, nil
+}
+
+// impatient is a connection whose reads and writes have a limit.
+type impatient struct{ net.Conn }
+
+// SetReadDeadline implements net.Conn.
+func (c impatient) SetReadDeadline(t time.Time) error { return c.Conn.SetReadDeadline(sooner(t)) }
+
+// SetWriteDeadline implements net.Conn.
+func (c impatient) SetWriteDeadline(t time.Time) error { return c.Conn.SetWriteDeadline(sooner(t)) }
+
+func sooner(t time.Time) time.Time {
+	if limit := time.Now().Add(sessionTimeout); t.IsZero() || t.After(limit) {
+		return limit
+	}
+	return t
 }
 
 func retriable(err error) bool {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -18,6 +19,7 @@ type ZKProxy struct {
 	server   string
 	listener net.Listener
 	running  sync.WaitGroup
+	gate     sync.RWMutex // held while sessions expire
 
 	mu       sync.Mutex
 	sessions map[int64][]byte // id to password
@@ -54,33 +56,64 @@ func (p *ZKProxy) Close() {
 }
 
 // ExpireSessions makes the server forget every session that was made through
-// the proxy, as if it had timed out, and returns how many there were. It does
-// what the owner of a session would: it takes it over with its id and password
-// on a new connection and closes it.
+// the proxy, as if it had timed out, and returns how many there were: at least one,
+// it waits for that. It does what the owner of a session would: it takes it over
+// with its id and password on a new connection and closes it.
+//
+// The server hangs up on the owner then, who comes back at once, with the same
+// session, and would take it away from us before we have closed it: hence nobody
+// gets through meanwhile.
 func (p *ZKProxy) ExpireSessions() int {
 	p.t.Helper()
+	p.gate.Lock()
+	defer p.gate.Unlock()
+	for deadline := time.Now().Add(clientTimeout); ; {
+		n := 0
+		for id, password := range p.take() {
+			if p.expire(id, password, deadline) {
+				n++
+			}
+		}
+		if n > 0 {
+			return n
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatal("nobody has a session that could expire")
+		}
+		p.gate.Unlock() // somebody may be about to make one
+		time.Sleep(retryPause)
+		p.gate.Lock()
+	}
+}
+
+// retryPause is between two attempts at what the server was not ready for.
+const retryPause = 20 * time.Millisecond
+
+// take returns the sessions that were made, and forgets them.
+func (p *ZKProxy) take() map[int64][]byte {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	sessions := p.sessions
 	p.sessions = map[int64][]byte{}
-	p.mu.Unlock()
-	n := 0
-	for id, password := range sessions {
-		ended, err := closeSession(p.server, id, password)
-		for range 10 { // a session that is just being closed is hung up on
-			if !errors.Is(err, io.EOF) {
-				break
-			}
-			time.Sleep(20 * time.Millisecond)
-			ended, err = closeSession(p.server, id, password)
-		}
-		if err != nil {
+	return sessions
+}
+
+// expire says whether the server knew the session until now.
+func (p *ZKProxy) expire(id int64, password []byte, deadline time.Time) bool {
+	p.t.Helper()
+	known := false
+	for {
+		taken, ended, err := closeSession(p.server, id, password)
+		known = known || taken
+		switch {
+		case err == nil && (ended || !taken):
+			return known
+		case err != nil && !errors.Is(err, io.EOF) || time.Now().After(deadline):
 			p.t.Fatalf("expire session %#x: %v", id, err)
 		}
-		if ended {
-			n++
-		}
+		// A session that is just being closed is hung up on, and so are we when its owner was on the way already.
+		time.Sleep(retryPause)
 	}
-	return n
 }
 
 func (p *ZKProxy) accept() {
@@ -89,7 +122,9 @@ func (p *ZKProxy) accept() {
 		if err != nil {
 			return // closed
 		}
+		p.gate.RLock() // nobody gets through while sessions expire
 		server, err := net.DialTimeout("tcp", p.server, time.Second)
+		p.gate.RUnlock()
 		if err != nil {
 			client.Close()
 			continue
@@ -145,15 +180,17 @@ func (p *ZKProxy) learn(dst io.Writer, src io.Reader) error {
 	return err
 }
 
-// closeSession says whether the server still knew the session, and ends it.
-func closeSession(addr string, id int64, password []byte) (bool, error) {
-	conn, err := net.DialTimeout("tcp", addr, time.Second)
+// closeSession takes the session over and ends it. It is not taken when the server
+// does not know it any more. It has ended when the server says so: a connection that
+// is closed without an answer was taken away from us again.
+func closeSession(addr string, id int64, password []byte) (taken, ended bool, err error) {
+	conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
-		return false, err
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		return false, false, err
 	}
 	// ConnectRequest: protocol version, last zxid seen, timeout in ms, id,
 	// password.
@@ -166,27 +203,37 @@ func closeSession(addr string, id int64, password []byte) (bool, error) {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(password)))
 	b = append(b, password...)
 	if _, err := conn.Write(b); err != nil {
-		return false, err
+		return false, false, err
 	}
 	head := make([]byte, 20)
 	if _, err := io.ReadFull(conn, head); err != nil {
-		return false, err
+		return false, false, hungUp(err)
 	}
 	if binary.BigEndian.Uint64(head[12:]) == 0 {
-		return false, nil // ended already
+		return false, false, nil // ended already
 	}
 	rest := make([]byte, binary.BigEndian.Uint32(head)-16)
 	if _, err := io.ReadFull(conn, rest); err != nil {
-		return false, err
+		return true, false, hungUp(err)
 	}
 	// RequestHeader: length 8, xid 1, type -11 (closeSession).
 	if _, err := conn.Write([]byte{0, 0, 0, 8, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xf5}); err != nil {
-		return false, err
+		return true, false, hungUp(err)
 	}
-	_, err = io.ReadAll(conn) // the server answers and hangs up
-	var netErr net.Error
-	if errors.As(err, &netErr) && netErr.Timeout() {
-		return false, err
+	// ReplyHeader: length 16, xid 1, zxid (8 bytes), error.
+	reply := make([]byte, 20)
+	if _, err := io.ReadFull(conn, reply); err != nil {
+		return true, false, hungUp(err)
 	}
-	return true, nil
+	return true, true, nil
+}
+
+// hungUp makes one error of all the ways in which a connection can be closed.
+func hungUp(err error) error {
+	for _, e := range []error{io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, e) {
+			return io.EOF
+		}
+	}
+	return err
 }

@@ -2,6 +2,8 @@ package zkconf
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/go-zookeeper/zk"
@@ -41,4 +43,19 @@ func beside(document []zk.ACL, own []AuthData) []zk.ACL {
 		return append(list, anybody)
 	}
 	return append(list, zk.AuthACL(zk.PermAll)...)
+}
+
+// denied says what can be done about a refusal; any other error stays as it is. The
+// library's text is the same for an identity that has no right, for a wrong password,
+// which no server complains of by itself, and for none at all.
+func denied(err error, own []AuthData) error {
+	switch {
+	case errors.Is(err, zk.ErrAuthFailed):
+		return fmt.Errorf("%w (the servers do not know the scheme of an identity in zk_auth_data)", err)
+	case !errors.Is(err, zk.ErrNoAuth):
+		return err
+	case len(own) == 0:
+		return fmt.Errorf("%w (the node's ACL gives no such right to everybody, and zk_auth_data has no identity)", err)
+	}
+	return fmt.Errorf("%w (the node's ACL gives no such right to an identity in zk_auth_data; a wrong password looks the same)", err)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/testserver"
 	"github.com/cgrouparch/cgrouparch/internal/zkconf"
@@ -31,6 +32,7 @@ func TestZooKeeperBigDocument(t *testing.T) {
 	c := server.Client(identity)
 	c.Create(nodePath, wide(1, 0, 0), identity)
 	z := follow(server.Addr())
+	z.SessionTimeout = 20 * time.Second // it is not the speed of this machine that is tested
 	r := record(t, z)
 	for _, size := range []int{430_000, 1_000_000, zkconf.MaxSize} {
 		for edit := range 20 {

@@ -50,7 +50,8 @@ func once[T any](ctx context.Context, c *client, f func(conn *zk.Conn) (T, error
 	if err := c.z.addAuth(ctx, c.s, &c.added); err != nil {
 		return zero, err
 	}
-	return call(ctx, c.z.grace(), func() (T, error) { return f(c.s.conn) })
+	v, err := call(ctx, c.z.grace(), func() (T, error) { return f(c.s.conn) })
+	return v, denied(err, c.z.Auth)
 }
 
 // ask is once for what may be done twice without harm: it is repeated until there

@@ -65,7 +65,7 @@ func (f *follower) session(ctx context.Context) (err error) {
 			f.z.setState(StateNoNode, err)
 		case errors.Is(err, zk.ErrNoAuth):
 			f.watch = nil // none fires for a client without access
-			f.z.setState(StateNoAccess, err)
+			f.z.setState(StateNoAccess, denied(err, f.z.Auth))
 		case errors.Is(err, errExpired), errors.Is(err, errNoSession), errors.Is(err, zk.ErrAuthFailed):
 			return err
 		case lost(err):

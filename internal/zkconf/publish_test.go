@@ -149,9 +149,7 @@ func TestPublishSessions(t *testing.T) {
 	d := startDaemon(t, proxy.Addr(), "h", "a")
 	wantPublished(t, server.Addr(), map[string]string{"h": id("a", "start")}, "h")
 	for range 2 {
-		if n := proxy.ExpireSessions(); n != 1 {
-			t.Fatalf("%d sessions expired", n)
-		}
+		proxy.ExpireSessions()
 		wantPublished(t, server.Addr(), map[string]string{"h": id("a", "start")}, "h")
 	}
 

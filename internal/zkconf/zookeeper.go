@@ -176,7 +176,7 @@ func (z *ZooKeeper) addAuth(ctx context.Context, s *session, added *int) error {
 			return struct{}{}, s.conn.AddAuth(a.Scheme, []byte(a.Auth))
 		})
 		if err != nil {
-			return fmt.Errorf("add auth %v: %w", a, err)
+			return fmt.Errorf("add auth %v: %w", a, denied(err, z.Auth))
 		}
 	}
 	return nil

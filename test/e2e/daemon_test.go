@@ -100,7 +100,13 @@ func (h *host) config() string {
 	if err := toml.NewEncoder(&b).Encode(h.settings); err != nil {
 		h.t.Fatal(err)
 	}
-	return h.file("cgrouparchd.toml", b.String(), 0o600)
+	// In one step, and only when it is another: a command that runs already may be about to read it.
+	file := h.path("cgrouparchd.toml")
+	if old, err := os.ReadFile(file); err == nil && bytes.Equal(old, b.Bytes()) {
+		return file
+	}
+	must(h.t, os.Rename(h.file("cgrouparchd.toml.new", b.String(), 0o600), file))
+	return file
 }
 
 // daemon is a running cgrouparchd.
