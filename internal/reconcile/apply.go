@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -88,6 +89,7 @@ func (a *applier) close() {
 func (a *applier) apply(plan Plan) {
 	defer a.close()
 	defer a.mourn()
+	a.expect(plan)
 	failed := map[string]bool{} // directories that could not be made
 	stuck := map[string]bool{}  // those whose processes would not leave
 	kept := map[spot]bool{}     // those that contain something too deep that stays
@@ -142,6 +144,23 @@ func (a *applier) apply(plan Plan) {
 			a.fail(s, err)
 		} else if a.did != nil && (s.Op != OpMkdir || a.counts.Created > created) { // else it was there already
 			a.did(s)
+		}
+	}
+}
+
+// expect makes room in the states for what a plan makes.
+func (a *applier) expect(plan Plan) {
+	making := map[string]int{}
+	for i := range plan {
+		if plan[i].Op == OpMkdir {
+			making[plan[i].Tree.Hierarchy]++
+		}
+	}
+	for hierarchy, many := range making {
+		if s := a.observers[hierarchy].state; many > len(s.Nodes) {
+			nodes := make(map[string]*Node, many+len(s.Nodes))
+			maps.Copy(nodes, s.Nodes)
+			s.Nodes = nodes
 		}
 	}
 }
