@@ -36,7 +36,13 @@ func (j *journal) write(plan Plan) error {
 	if err := j.open(); err != nil {
 		return err
 	}
-	lines := []byte{'\n'} // the write before may have ended amid a line, on a full disk
+	size := 1
+	for i := range plan {
+		if s := &plan[i]; s.Op == OpMkdir {
+			size += len(s.Tree.Hierarchy) + len(s.Dir) + len("\":/\"\n")
+		}
+	}
+	lines := append(make([]byte, 0, size), '\n') // the write before may have ended amid a line, on a full disk
 	for i := range plan {
 		if s := &plan[i]; s.Op == OpMkdir {
 			lines = appendSpot(lines, s.Tree.Hierarchy, s.Dir)
