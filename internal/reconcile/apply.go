@@ -222,9 +222,9 @@ func (a *applier) write(o *observer, at maker, s Step) error {
 	}
 	if err != nil {
 		if n != nil {
-			delete(n.Values, from)
+			n.Values.forget(from)
 			if now, readErr := o.read(s.Dir, from); readErr == nil {
-				n.Values[from] = now
+				n.Values.set(from, now)
 			}
 		}
 		return err
@@ -243,8 +243,9 @@ func (a *applier) write(o *observer, at maker, s Step) error {
 	case n == nil:
 		return nil
 	}
-	n.Values[from] = Value{Text: text, Exists: true}
-	if s.Setting != nil && !n.Values[from].is(s.Setting) {
+	now := Value{Text: text, Exists: true}
+	n.Values.set(from, now)
+	if s.Setting != nil && !now.is(s.Setting) {
 		return fmt.Errorf("%s: it was taken, but %s reads %q", s, from, strings.TrimSpace(text))
 	}
 	return nil

@@ -195,7 +195,7 @@ func (d *differ) settingsOf(dir Dir) {
 func (d *differ) setting(p string, n *Node, s *Setting) {
 	now := Value{}
 	if n != nil {
-		now = n.Values[s.source()]
+		now = n.Values.of(s.source())
 	}
 	switch {
 	case n == nil && s.atOnce() && p != "": // done, see makes
@@ -250,7 +250,7 @@ func (d *differ) resets() {
 		r := &d.tree.Resets[i]
 		n := d.state.Nodes[r.Path]
 		// A controller that has been disabled has forgotten its settings.
-		if n != nil && !d.removed[r.Path] && n.Values[r.source()].Exists && d.enabled(r.Path, r.Controller) && !d.isSet(&r.Setting) {
+		if n != nil && !d.removed[r.Path] && n.Values.of(r.source()).Exists && d.enabled(r.Path, r.Controller) && !d.isSet(&r.Setting) {
 			d.setting(r.Path, n, &r.Setting)
 		}
 	}

@@ -105,7 +105,7 @@ func (r record) after(d Desired, states map[string]*State) record {
 				out.Settings = append(out.Settings, reset.Key)
 				continue
 			}
-			if n := s.Nodes[reset.Path]; n != nil && n.Values[reset.source()].Exists && !n.Values[reset.source()].is(&reset.Setting) {
+			if n := s.Nodes[reset.Path]; n != nil && n.Values.of(reset.source()).Exists && !n.Values.of(reset.source()).is(&reset.Setting) {
 				out.Settings = append(out.Settings, reset.Key)
 				if !slices.Contains(out.Hierarchies, t.Hierarchy) {
 					out.Hierarchies = append(out.Hierarchies, t.Hierarchy)
