@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -88,6 +89,7 @@ func (a *applier) close() {
 func (a *applier) apply(plan Plan) {
 	defer a.close()
 	defer a.mourn()
+	a.expect(plan)
 	failed := map[string]bool{} // directories that could not be made
 	stuck := map[string]bool{}  // those whose processes would not leave
 	kept := map[spot]bool{}     // those that contain something too deep that stays
@@ -142,6 +144,23 @@ func (a *applier) apply(plan Plan) {
 			a.fail(s, err)
 		} else if a.did != nil && (s.Op != OpMkdir || a.counts.Created > created) { // else it was there already
 			a.did(s)
+		}
+	}
+}
+
+// expect makes room in the states for what a plan makes.
+func (a *applier) expect(plan Plan) {
+	making := map[string]int{}
+	for i := range plan {
+		if plan[i].Op == OpMkdir {
+			making[plan[i].Tree.Hierarchy]++
+		}
+	}
+	for hierarchy, many := range making {
+		if s := a.observers[hierarchy].state; many > len(s.Nodes) {
+			nodes := make(map[string]*Node, many+len(s.Nodes))
+			maps.Copy(nodes, s.Nodes)
+			s.Nodes = nodes
 		}
 	}
 }
@@ -203,9 +222,9 @@ func (a *applier) write(o *observer, at maker, s Step) error {
 	}
 	if err != nil {
 		if n != nil {
-			delete(n.Values, from)
+			n.Values.forget(from)
 			if now, readErr := o.read(s.Dir, from); readErr == nil {
-				n.Values[from] = now
+				n.Values.set(from, now)
 			}
 		}
 		return err
@@ -224,8 +243,9 @@ func (a *applier) write(o *observer, at maker, s Step) error {
 	case n == nil:
 		return nil
 	}
-	n.Values[from] = Value{Text: text, Exists: true}
-	if s.Setting != nil && !n.Values[from].is(s.Setting) {
+	now := Value{Text: text, Exists: true}
+	n.Values.set(from, now)
+	if s.Setting != nil && !now.is(s.Setting) {
 		return fmt.Errorf("%s: it was taken, but %s reads %q", s, from, strings.TrimSpace(text))
 	}
 	return nil

@@ -98,9 +98,8 @@ func (o *observer) expect(s *script, p string) bool {
 		foreign: n.Foreign, marked: n.Marked, populated: n.Populated,
 		counted: n.Counted || n.Foreign && (s.tree.Controlled || !o.blind),
 	}
-	for _, file := range sortedKeys(n.Values) {
-		v := n.Values[file]
-		e.values = append(e.values, expectedValue{file, v.Text, !v.Exists})
+	for _, v := range n.Values {
+		e.values = append(e.values, expectedValue{v.File, v.Text, !v.Exists})
 	}
 	if s.tree.Controlled {
 		e.values = append(e.values, expectedValue{file: ControlFile, text: strings.Join(n.Enabled, " ")})

@@ -261,11 +261,11 @@ func TestAuditForgetsWhatNobodyAsks(t *testing.T) {
 	if err := o.all(tree); err != nil {
 		t.Fatal(err)
 	}
-	o.state.Nodes["a"].Values["cpu.old"] = Value{Text: "1", Exists: true}
+	o.state.Nodes["a"].Values.set("cpu.old", Value{Text: "1", Exists: true})
 	if err := o.all(tree); err != nil {
 		t.Fatal(err)
 	}
-	if _, known := o.state.Nodes["a"].Values["cpu.old"]; known {
+	if _, known := o.state.Nodes["a"].Values.find("cpu.old"); known {
 		t.Error("it is still known")
 	}
 }

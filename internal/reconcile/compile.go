@@ -186,11 +186,15 @@ type compiler struct {
 	opt    Options
 	trees  map[string]*Tree
 	placed map[string][]string
+	here   []string // of placed, those of the subsystem that is being compiled
 	faults []Fault
 	notes  []Fault
 	kept   []string
 	// what a single setting means, by subsystem, key and text
 	singles map[[3]string]meaning
+	// room for settings: those of many cgroups lie side by side
+	room  []Setting
+	rooms int // how many there was room for last
 }
 
 type meaning struct {
@@ -235,7 +239,11 @@ func (c *compiler) subsystem(subsystem string) {
 		many := count(n)
 		t.Dirs, t.index = make([]Dir, 0, many), make(map[string]int, many)
 	}
-	c.node(t, subsystem, "", n)
+	c.here = make([]string, 0, cap(t.Dirs)-len(t.Dirs))
+	c.node(t, subsystem, subsystem, n)
+	if len(c.here) > 0 {
+		c.placed[subsystem] = c.here
+	}
 }
 
 // count is how many nodes there are at and below n.
@@ -251,15 +259,15 @@ func count(n *zkconf.Node) int {
 // mount's own and a control file's name fit into PATH_MAX (4096) with it.
 const longestPath = 4096 - 256
 
-// node adds a cgroup and everything below it. The merge is by path: subsystems
-// that share a hierarchy share its cgroups.
-func (c *compiler) node(t *Tree, subsystem, p string, n *zkconf.Node) {
-	place := strings.TrimSuffix(subsystem+"/"+p, "/")
+// node adds a cgroup, named by its place, and everything below it. The merge is by
+// path: subsystems that share a hierarchy share its cgroups.
+func (c *compiler) node(t *Tree, subsystem, place string, n *zkconf.Node) {
+	p := place[min(len(subsystem)+1, len(place)):]
 	if p != "" && c.opt.Shield.Named(t.All, p) {
 		c.fault(place, "named by protected_cgroup: left alone, with all below it")
 		return
 	}
-	if len(t.Full(p)) > longestPath {
+	if len(t.Root)+1+len(p) > longestPath {
 		c.fault(place, "its path is too long for the kernel: left out, with all below it")
 		return
 	}
@@ -276,16 +284,20 @@ func (c *compiler) node(t *Tree, subsystem, p string, n *zkconf.Node) {
 	if n.HasConf {
 		d.Conf = d.Conf || p != ""
 		if p != "" {
-			c.placed[subsystem] = append(c.placed[subsystem], p)
+			c.here = append(c.here, p)
 		}
-		d.Settings = append(d.Settings, c.translate(subsystem, place, n.Conf)...)
+		if settings := c.translate(subsystem, place, n.Conf); d.Settings == nil {
+			d.Settings = settings
+		} else {
+			d.Settings = append(d.Settings, settings...)
+		}
 		for _, key := range n.Unknown {
 			c.fault(place+": "+key, "unknown setting; ignored")
 		}
 	}
 	c.need(t, subsystem, p, n.HasConf)
 	for _, name := range sortedKeys(n.Sub) {
-		c.node(t, subsystem, pathJoin(p, name), n.Sub[name])
+		c.node(t, subsystem, pathJoin(place, name), n.Sub[name])
 	}
 }
 
@@ -298,18 +310,30 @@ func (c *compiler) translate(subsystem, place string, conf map[string]string) []
 	if len(writes) == 0 {
 		return nil
 	}
-	out := make([]Setting, 0, len(writes))
-	for _, w := range writes {
+	out := c.take(len(writes))
+	for i := range writes {
+		w := &writes[i]
 		if w.Controller != "" && !slices.Contains(c.host.Controllers, w.Controller) && c.host.Hierarchies[subsystem] == c.host.Unified {
 			c.fault(place+": "+w.Keys[0], "the unified hierarchy does not offer the controller "+w.Controller+" on this host")
 			continue
 		}
-		s := Setting{Place: place + ": " + w.Keys[0], Key: place + " " + w.ID, Asked: w.Asked(conf), Write: w}
-		if s.Deaf = c.host.Schedulers.Deaf(w); s.Deaf != "" {
+		s := Setting{Place: place + ": " + w.Keys[0], Key: place + " " + w.ID, Asked: w.Asked(conf), Write: *w}
+		if s.Deaf = c.host.Schedulers.Deaf(*w); s.Deaf != "" {
 			c.deaf(s)
 		}
 		out = append(out, s)
 	}
+	return out
+}
+
+// take is room for so many settings, which nobody else appends to.
+func (c *compiler) take(many int) []Setting {
+	if len(c.room) < many {
+		c.room = make([]Setting, max(many, min(2*c.rooms, 256)))
+		c.rooms = len(c.room)
+	}
+	out := c.room[:0:many]
+	c.room = c.room[many:]
 	return out
 }
 

@@ -36,9 +36,17 @@ func (j *journal) write(plan Plan) error {
 	if err := j.open(); err != nil {
 		return err
 	}
-	lines := []byte{'\n'} // the write before may have ended amid a line, on a full disk
-	for _, at := range plan.making() {
-		lines = append(strconv.AppendQuote(lines, at), '\n')
+	size := 1
+	for i := range plan {
+		if s := &plan[i]; s.Op == OpMkdir {
+			size += len(s.Tree.Hierarchy) + len(s.Dir) + len("\":/\"\n")
+		}
+	}
+	lines := append(make([]byte, 0, size), '\n') // the write before may have ended amid a line, on a full disk
+	for i := range plan {
+		if s := &plan[i]; s.Op == OpMkdir {
+			lines = appendSpot(lines, s.Tree.Hierarchy, s.Dir)
+		}
 	}
 	if len(lines) == 1 {
 		return nil
@@ -46,6 +54,26 @@ func (j *journal) write(plan Plan) error {
 	j.used = true
 	_, err := j.file.Write(lines)
 	return err
+}
+
+// appendSpot appends a line of the journal: a quoted place, as in record.Making.
+func appendSpot(lines []byte, hierarchy, dir string) []byte {
+	if !plain(hierarchy) || !plain(dir) {
+		return append(strconv.AppendQuote(lines, hierarchy+":/"+dir), '\n')
+	}
+	lines = append(append(lines, '"'), hierarchy...)
+	lines = append(append(lines, ":/"...), dir...)
+	return append(lines, "\"\n"...)
+}
+
+// plain says whether quoting leaves s as it is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 func (j *journal) open() error {

@@ -78,8 +78,12 @@ func FuzzJournal(f *testing.F) {
 	f.Add("\"cpu:/a\"\n", "cpu:/b")
 	f.Add("\"cpu:/a\"\n\"cpu:/to", "x:/\xff")
 	f.Add("\n\"\"\nx\n", "")
+	f.Add("", "a\"b\\c\x7fd e~ä\x1f")
 	f.Fuzz(func(t *testing.T, text, at string) {
 		parseJournal(text)
+		if line := string(appendSpot(nil, "cpu", at)); line != strconv.Quote("cpu:/"+at)+"\n" {
+			t.Errorf("%q is announced as %s", at, line)
+		}
 		whole := parseJournal(text + "\n" + strconv.Quote("cpu:/"+at) + "\n")
 		if n := len(whole); n == 0 || whole[n-1] != "cpu:/"+at {
 			t.Errorf("%q is lost behind %q: %q", at, text, whole)

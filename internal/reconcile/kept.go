@@ -54,11 +54,11 @@ func (r *Reconciler) announce(plan Plan) {
 	case r.recorded(r.desired.Trees) && !makes:
 	case r.recorded(r.desired.Trees) && r.journal.write(plan) == nil:
 	default:
-		next := r.record.before(r.desired.Trees, plan)
+		making := plan
 		if r.journal.write(plan) == nil {
-			next.Making = nil // so that the record is what it will be, and written once
+			making = nil // so that the record is what it will be, and written once
 		}
-		r.remember(next)
+		r.remember(r.record.before(r.desired.Trees, making))
 	}
 }
 

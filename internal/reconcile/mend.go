@@ -94,18 +94,18 @@ func (m *mender) value(t *Tree, o *observer, dir *Dir, file string) bool {
 	}
 	s, n := dir.Settings[i], o.state.Nodes[dir.Path]
 	d := differ{tree: t, state: o.state}
-	if s.source() != file || s.FromParent || d.isSet(&s) || !n.Values[file].Exists || !d.enabled(dir.Path, s.Controller) || !m.free(s.Place) {
+	if s.source() != file || s.FromParent || d.isSet(&s) || !n.Values.of(file).Exists || !d.enabled(dir.Path, s.Controller) || !m.free(s.Place) {
 		return false
 	}
 	now, wrote, err := o.fs.Restore(t.Full(dir.Path), file, s.Text, func(now string) bool { return Value{now, true}.is(&s) })
 	if err != nil {
 		return false
 	}
-	m.r.calm = m.r.calm && now == n.Values[file].Text // else the state is not what the last full pass has left
-	n.Values[file] = Value{Text: now, Exists: true}
+	m.r.calm = m.r.calm && now == n.Values.of(file).Text // else the state is not what the last full pass has left
+	n.Values.set(file, Value{Text: now, Exists: true})
 	if wrote {
-		if !n.Values[file].is(&s) {
-			delete(n.Values, file)
+		if !n.Values.of(file).is(&s) {
+			n.Values.forget(file)
 			return false // a fault, which the pass tells
 		}
 		m.counts.Written++

@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"errors"
-	"maps"
 	"path"
 	"slices"
 	"time"
@@ -281,7 +280,7 @@ func (o *observer) sameValues(d *Dir, dir string, n *Node) bool {
 	asked := 0
 	reads := func(file string) bool {
 		asked++
-		v := n.Values[file]
+		v := n.Values.of(file)
 		if !v.Exists {
 			return false
 		}
@@ -340,7 +339,7 @@ func (o *observer) born(t *Tree, p string) error {
 	if err != nil {
 		return o.unlessGone(p, err)
 	}
-	n := &Node{Since: o.now(), Values: map[string]Value{}, Watched: watched}
+	n := &Node{Since: o.now(), Watched: watched}
 	if t.Controlled {
 		n.Enabled = []string{}
 	}
@@ -362,7 +361,7 @@ func (o *observer) compare(p string, old, n *Node) {
 		o.reshaped = true
 	case !slices.Equal(old.Enabled, n.Enabled), !slices.Equal(old.Children, n.Children):
 		o.reshaped = true
-	case !maps.Equal(old.Values, n.Values):
+	case !slices.Equal(old.Values, n.Values):
 		if o.touched == nil {
 			o.touched = map[string]bool{}
 		}
@@ -455,18 +454,15 @@ func (o *observer) refit(t *Tree) error {
 // complete reads the files and the facts of n that the tree asks for and that
 // are not known yet.
 func (o *observer) complete(t *Tree, p string, n *Node) error {
-	if n.Values == nil {
-		n.Values = map[string]Value{}
-	}
 	for _, file := range t.files(p) {
-		if _, ok := n.Values[file]; ok {
+		if _, known := n.Values.find(file); known {
 			continue
 		}
 		v, err := o.read(t.Full(p), file)
 		if err != nil {
 			return err
 		}
-		n.Values[file] = v
+		n.Values.set(file, v)
 	}
 	d, configured := t.Dir(p)
 	if err := o.controls(t, p, d, n); err != nil {

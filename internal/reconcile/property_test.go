@@ -166,12 +166,9 @@ func TestPlanReachesTheTree(t *testing.T) {
 func snapshotState(s *State) map[string]Node {
 	out := map[string]Node{}
 	for p, n := range s.Nodes {
-		c := Node{Inode: n.Inode, Children: slices.Clone(n.Children), Values: map[string]Value{}}
+		c := Node{Inode: n.Inode, Children: slices.Clone(n.Children), Values: append(Values(nil), n.Values...)}
 		if len(c.Children) == 0 {
 			c.Children = nil
-		}
-		for file, v := range n.Values {
-			c.Values[file] = Value{Text: v.Text, Exists: v.Exists}
 		}
 		out[p] = c
 	}

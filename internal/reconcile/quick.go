@@ -200,7 +200,7 @@ func (r *Reconciler) quickPlan(subsystem string, edits []edit, w work) (t *Tree,
 		dir.Settings = slices.Clone(dir.Settings)
 		i := 0
 		for _, s := range settings {
-			now := n.Values[s.source()]
+			now := n.Values.of(s.source())
 			if s.Weight != nil || s.FromParent || s.Before || d.isSet(&s) || !now.Exists || !d.enabled(e.path, s.Controller) {
 				return nil, nil, false
 			}

@@ -68,7 +68,7 @@ func (r record) before(trees []*Tree, plan Plan) record {
 	for _, t := range trees {
 		out.Hierarchies = append(slices.Clone(out.Hierarchies), t.Hierarchy)
 	}
-	out.Settings = append(slices.Clone(out.Settings), settingKeys(trees)...)
+	out.Settings = append(settingKeys(trees), out.Settings...)
 	out.Making = plan.making()
 	return out.normal()
 }
@@ -105,7 +105,7 @@ func (r record) after(d Desired, states map[string]*State) record {
 				out.Settings = append(out.Settings, reset.Key)
 				continue
 			}
-			if n := s.Nodes[reset.Path]; n != nil && n.Values[reset.source()].Exists && !n.Values[reset.source()].is(&reset.Setting) {
+			if n := s.Nodes[reset.Path]; n != nil && n.Values.of(reset.source()).Exists && !n.Values.of(reset.source()).is(&reset.Setting) {
 				out.Settings = append(out.Settings, reset.Key)
 				if !slices.Contains(out.Hierarchies, t.Hierarchy) {
 					out.Hierarchies = append(out.Hierarchies, t.Hierarchy)
@@ -128,11 +128,17 @@ func leftovers(t *Tree, s *State) []string {
 }
 
 func settingKeys(trees []*Tree) []string {
-	var out []string
+	many := 0
 	for _, t := range trees {
-		for _, d := range t.Dirs {
-			for _, s := range d.Settings {
-				out = append(out, s.Key)
+		for i := range t.Dirs {
+			many += len(t.Dirs[i].Settings)
+		}
+	}
+	out := make([]string, 0, many)
+	for _, t := range trees {
+		for i := range t.Dirs {
+			for j := range t.Dirs[i].Settings {
+				out = append(out, t.Dirs[i].Settings[j].Key)
 			}
 		}
 	}
@@ -141,7 +147,8 @@ func settingKeys(trees []*Tree) []string {
 
 func (r record) normal() record {
 	r.Hierarchies = unique(r.Hierarchies)
-	r.Settings = unique(r.Settings)
+	slices.Sort(r.Settings) // nobody else's, see settingKeys
+	r.Settings = slices.Compact(r.Settings)
 	r.Making = unique(r.Making)
 	return r
 }

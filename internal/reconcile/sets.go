@@ -64,14 +64,14 @@ func (d *differ) spans(file string) []span {
 		}
 		var now cgfs.Set
 		if n != nil {
-			now = set(n.Values[file].Text)
+			now = set(n.Values.of(file).Text)
 		}
 		final[dir.Path] = now
 		s, asked := d.setOf(dir, file)
 		switch {
 		case d.state.Unreadable[dir.Path] != nil, n == nil && dir.Path == "" && len(d.state.Missing) == 0:
 			continue
-		case n != nil && !n.Values[file].Exists:
+		case n != nil && !n.Values.of(file).Exists:
 			delete(final, dir.Path)
 			if asked {
 				d.fault(s.Place, "this cgroup has no file "+file)

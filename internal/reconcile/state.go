@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
@@ -71,7 +72,7 @@ type Node struct {
 	Since    time.Time
 	Children []string
 	// Values are the control files that were read.
-	Values map[string]Value
+	Values Values
 	// Foreign: Marked and Populated are known. They are asked only of cgroups that
 	// the tree does not name; Populated also of those that enable controllers.
 	Foreign, Marked, Populated bool
@@ -90,6 +91,47 @@ type Control struct {
 	Enabled []string
 	// Populated: it holds processes, and is not the kernel's own root, which may.
 	Populated bool
+}
+
+// Values are what the control files of a cgroup read, sorted by file. There are few, so
+// that a list costs an eighth of what a map of one does, and there are as many lists as
+// cgroups.
+type Values []FileValue
+
+// FileValue is one of them.
+type FileValue struct {
+	File string
+	Value
+}
+
+// find says where a file is in the list, or where it belongs.
+func (v Values) find(file string) (i int, known bool) {
+	for i < len(v) && v[i].File < file {
+		i++
+	}
+	return i, i < len(v) && v[i].File == file
+}
+
+// of is what a file reads; the zero Value where that is not known.
+func (v Values) of(file string) Value {
+	if i, known := v.find(file); known {
+		return v[i].Value
+	}
+	return Value{}
+}
+
+func (v *Values) set(file string, now Value) {
+	i, known := v.find(file)
+	if !known {
+		*v = slices.Insert(*v, i, FileValue{File: file})
+	}
+	(*v)[i].Value = now
+}
+
+func (v *Values) forget(file string) {
+	if i, known := v.find(file); known {
+		*v = slices.Delete(*v, i, i+1)
+	}
 }
 
 // Value is what a control file reads.

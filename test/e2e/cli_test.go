@@ -25,8 +25,8 @@ func TestPlan(t *testing.T) {
 	for _, step := range []string{ // in this order, among others (the mirror)
 		"mkdir cpu:" + h.root + "\n",
 		"mkdir cpu:" + h.root + "/test_cgroup_a\n",
+		"write cpu:" + h.root + "/test_cgroup_a/cpu.shares 200\n", // a share needs nothing but its cgroup
 		"mkdir cpu:" + h.root + "/test_cgroup_a/inner\n",
-		"write cpu:" + h.root + "/test_cgroup_a/cpu.shares 200\n",
 		fmt.Sprintf("move %d cpu:%s/test_cgroup_a\n", p.pid(), h.root),
 	} {
 		_, after, found := strings.Cut(rest, step)
