@@ -3,6 +3,7 @@ package reconcile
 import (
 	"math"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -58,14 +59,14 @@ func scaleSet(t *Tree, set []int, file string, fixed bool) {
 		}
 	}
 	for _, i := range set {
-		if !has(t.Dirs[i].Settings, file) && !idle(&t.Dirs[i]) {
+		if !has(t.Dirs[i].Settings, file) && !idle(&t.Dirs[i], file) {
 			largest = max(largest, model.DefaultShare)
 		}
 	}
 	for _, i := range set {
 		d := &t.Dirs[i]
-		if idle(d) {
-			continue // the kernel refuses a weight there
+		if idle(d, file) {
+			continue
 		}
 		if !has(d.Settings, file) {
 			s := sample
@@ -89,14 +90,10 @@ func scaleSet(t *Tree, set []int, file string, fixed bool) {
 	}
 }
 
-// idle says whether a cgroup only gets CPU time that nobody else wants.
-func idle(d *Dir) bool {
-	for _, s := range d.Settings {
-		if s.File == "cpu.idle" && s.Want == "1" {
-			return true
-		}
-	}
-	return false
+// idle says whether a cgroup has no weight in a file: the kernel refuses a
+// cpu.weight where cpu.idle is set.
+func idle(d *Dir, file string) bool {
+	return file == "cpu.weight" && slices.ContainsFunc(d.Settings, func(s Setting) bool { return s.File == "cpu.idle" && s.Want == "1" })
 }
 
 func has(settings []Setting, file string) bool {
