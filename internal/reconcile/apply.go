@@ -274,7 +274,17 @@ func (a *applier) controlled(o *observer, s Step, text string) error {
 		return nil
 	}
 	n.Enabled = enabled
-	return o.children(s.Tree, s.Path, n)
+	// The look that the event about this write brings should find nothing new, unless
+	// somebody has put processes there, which are moved then.
+	if d, configured := s.Tree.Dir(s.Path); configured && !n.Counted && o.controls(s.Tree, s.Path, d, n) == nil && n.Populated {
+		n.Counted, n.Populated = false, false
+	}
+	// Of those that were made a moment ago nothing is known that could have changed:
+	// all their settings are written next.
+	return o.children(s.Tree, s.Path, n, func(child string) bool {
+		c := o.state.Nodes[child]
+		return c != nil && c.Inode == 0 && len(c.Values) == 0
+	})
 }
 
 // vacate moves processes out of a cgroup that stays, for as long as they keep

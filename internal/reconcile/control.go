@@ -82,14 +82,19 @@ func (d *differ) control() {
 		if n := d.state.Nodes[dir.Path]; n != nil && d.state.Unreadable[dir.Path] == nil {
 			d.vacate(dir, n)
 		}
-		enabled := d.enabledBy(dir.Path)
-		for _, name := range dir.Enable {
-			if !slices.Contains(enabled, name) && d.blocked(dir.Path) == "" {
-				d.toggle(PhaseEnable, dir.Path, "+"+name)
-			}
-		}
+		d.enables(dir)
 	}
 	d.disable()
+}
+
+// enables plans what a configured cgroup has to enable for its children.
+func (d *differ) enables(dir Dir) {
+	enabled := d.enabledBy(dir.Path)
+	for _, name := range dir.Enable {
+		if !slices.Contains(enabled, name) && d.blocked(dir.Path) == "" {
+			d.toggle(PhaseEnable, dir.Path, "+"+name)
+		}
+	}
 }
 
 // above enables what is needed down to our root. Processes above our root are not

@@ -79,7 +79,7 @@ func (m *mender) one(e cgfs.Event) bool {
 	switch {
 	case e.Kind == cgfs.EventWrite:
 		return m.value(t, o, dir, e.Name)
-	case e.Gone && p != "" && !t.Controlled:
+	case e.Gone && p != "":
 		return m.removed(t, o, dir, e)
 	}
 	return false
@@ -131,7 +131,7 @@ func (m *mender) removed(t *Tree, o *observer, top *Dir, e cgfs.Event) bool {
 			}
 		}
 	}
-	if o.state.Nodes[parent(top.Path)] == nil || m.under(e) {
+	if o.state.Nodes[parent(top.Path)] == nil || m.under(e) || t.Controlled && !m.controllable(t, o, dirs) {
 		return false
 	}
 	if _, err := o.fs.Stat(t.Full(top.Path)); !errors.Is(err, cgfs.ErrNotExist) {
@@ -144,6 +144,7 @@ func (m *mender) removed(t *Tree, o *observer, top *Dir, e cgfs.Event) bool {
 		d.makes(dir)
 	}
 	for _, dir := range dirs {
+		d.enables(dir) // where controllers are enabled at all
 		d.settingsOf(dir)
 	}
 	plan := d.out.Plan
@@ -157,7 +158,7 @@ func (m *mender) removed(t *Tree, o *observer, top *Dir, e cgfs.Event) bool {
 	switch {
 	case a.counts.Failed > 0:
 		o.stale = true // the pass tries it again and tells
-	case a.counts.Created == len(dirs):
+	case a.counts.Created == len(dirs) && o.vacant(t, dirs):
 		o.reshaped = reshaped // all is as it was before
 	}
 	m.counts.Created += a.counts.Created

@@ -137,7 +137,8 @@ func (o *observer) some(t *Tree, dirs map[string]bool) error {
 			return err
 		}
 		if n := o.state.Nodes[p]; n != nil && dirs[dir] && t.Controlled {
-			if err := o.children(t, p, n); err != nil {
+			looked := func(child string) bool { _, in := dirs[t.Full(child)]; return in } // it has its turn
+			if err := o.children(t, p, n, looked); err != nil {
 				return err
 			}
 		}
@@ -149,11 +150,13 @@ func (o *observer) some(t *Tree, dirs map[string]bool) error {
 }
 
 // children reads the control files of n's children anew, which have got files or
-// lost them.
-func (o *observer) children(t *Tree, p string, n *Node) error {
+// lost them, but for those that are left out.
+func (o *observer) children(t *Tree, p string, n *Node, out func(child string) bool) error {
 	for _, name := range slices.Clone(n.Children) {
-		if err := o.reread(t, pathJoin(p, name)); err != nil {
-			return err
+		if child := pathJoin(p, name); !out(child) {
+			if err := o.reread(t, child); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -69,7 +69,12 @@ func (o *observer) controls(t *Tree, p string, d *Dir, n *Node) error {
 		}
 		n.Enabled = append([]string{}, strings.Fields(text)...)
 	}
-	if d == nil || n.Counted || len(d.Enable) == 0 && len(n.Enabled) == 0 {
+	if d == nil || len(d.Enable) == 0 && len(n.Enabled) == 0 {
+		n.Counted = false // nobody keeps it true any more
+		n.Populated = n.Populated && n.Foreign
+		return nil
+	}
+	if n.Counted {
 		return nil
 	}
 	procs, err := o.fs.Procs(t.Full(p), nil)

@@ -184,6 +184,12 @@ func (r *Reconciler) quickPlan(subsystem string, edits []edit, w work) (t *Tree,
 	tree := *old
 	tree.Dirs = slices.Clone(old.Dirs)
 	d := differ{tree: &tree, state: r.observers[old.Hierarchy].state}
+	type change struct {
+		path    string
+		node    *Node
+		setting *Setting
+	}
+	var changes []change
 	for _, e := range edits {
 		dir, configured := tree.Dir(e.path)
 		n := d.state.Nodes[e.path]
@@ -201,16 +207,22 @@ func (r *Reconciler) quickPlan(subsystem string, edits []edit, w work) (t *Tree,
 		i := 0
 		for _, s := range settings {
 			now := n.Values.of(s.source())
-			if s.Weight != nil || s.FromParent || s.Before || d.isSet(&s) || !now.Exists || !d.enabled(e.path, s.Controller) {
+			if s.FromParent || s.Before || d.isSet(&s) || !now.Exists || !d.enabled(e.path, s.Controller) {
 				return nil, nil, false
 			}
-			d.setting(e.path, n, &s)
 			for dir.Settings[i].Key != s.Key {
 				i++
 			}
 			dir.Settings[i] = s
+			changes = append(changes, change{e.path, n, &dir.Settings[i]})
 			i++
 		}
+	}
+	if tree.Controlled && !reweigh(old, &tree, edits, r.shared[tree.Hierarchy]) {
+		return nil, nil, false
+	}
+	for _, c := range changes {
+		d.setting(c.path, c.node, c.setting)
 	}
 	slices.SortStableFunc(d.out.Plan, order)
 	return &tree, d.out.Plan, true

@@ -307,7 +307,11 @@ func (r *Reconciler) pass(ctx context.Context, w work) *Snapshot {
 	if fresh || news || w.full && !r.recorded(r.desired.Trees) || r.takenBack() {
 		r.compile()
 	}
-	seen := r.observe(w)
+	look := w
+	if plain { // what was doubted has been looked at
+		look.dirs, look.procs = nil, nil
+	}
+	seen := r.observe(look)
 	if r.recompile() {
 		seen = append(seen, r.observe(work{doc: r.doc})...)
 	}

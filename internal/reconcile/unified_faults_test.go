@@ -1,12 +1,14 @@
 package reconcile
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
+	"github.com/cgrouparch/cgrouparch/internal/zkconf"
 )
 
 func newDriver(t *testing.T, root, text string) *driver {
@@ -137,6 +139,44 @@ func TestUnifiedStuckProcessStopsEnabling(t *testing.T) {
 	d.state("/ +cpu\n/r +cpu\n/r/a cpu.weight=10000 pids=[1]\n/r/a/@members\n/r/a/b\n")
 	d.m.stuck, d.m.denied = nil, nil
 	d.converged("/ +cpu\n/r +cpu\n/r/a +cpu cpu.weight=10000\n/r/a/@members cpu.weight=10000 pids=[1]\n/r/a/b cpu.weight=10000\n")
+}
+
+// Who could not leave is still known to be there when the next plan is made, although
+// controllers were disabled meanwhile; and what is known of a cgroup that enabled
+// controllers once is not believed when it does so again.
+func TestUnifiedWhoIsInInnerCgroups(t *testing.T) {
+	d := newDriver(t, "r", `{"cpu": {"sub_cgroup": {"a": {"conf": {}, "sub_cgroup": {"b": {"conf": {}}}}}}}`)
+	d.pass()
+	d.m.at[1] = "r/a"
+	d.m.stuck = map[int]bool{1: true}
+	d.pass()
+	evacuates := func() bool {
+		return strings.Contains(Diff(d.tree, d.o.state, d.shield, outside, d.m.now).Plan.String(), "evacuate unified:/r/a\n")
+	}
+	if !evacuates() {
+		t.Errorf("nobody is in r/a:\n%s", d.m)
+	}
+	d.m.stuck, d.m.denied = nil, nil
+	d.converge()
+
+	inner, leaf := d.doc, document(t, `{"cpu": {"sub_cgroup": {"a": {"conf": {}}}}}`)
+	for _, doc := range []*zkconf.Document{leaf, inner} {
+		d.doc = doc
+		d.compile()
+		if err := d.o.refit(d.tree); err != nil {
+			t.Fatal(err)
+		}
+		if doc == leaf {
+			(&applier{ctx: t.Context(), chase: evacuateFor, observers: map[string]*observer{"unified": d.o}}).apply(Diff(d.tree, d.o.state, d.shield, outside, d.m.now).Plan)
+			if err := d.o.refit(d.tree); err != nil {
+				t.Fatal(err)
+			}
+			d.m.at[1] = "r/a" // which nobody asks of a leaf
+		}
+	}
+	if !evacuates() {
+		t.Errorf("nobody is in r/a, which becomes an inner cgroup again:\n%s", d.m)
+	}
 }
 
 // Above our root nobody is moved, and the daemon moves itself nowhere: both are

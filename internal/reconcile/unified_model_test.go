@@ -44,7 +44,7 @@ var _ FS = (*unifiedModel)(nil)
 // controllerFiles are the files that a cgroup has while its parent enables a
 // controller, with their defaults.
 var controllerFiles = map[string]map[string]string{
-	"cpu":    {"cpu.weight": "100", "cpu.max": "max 100000"},
+	"cpu":    {"cpu.weight": "100", "cpu.max": "max 100000", "cpu.idle": "0"},
 	"io":     {"io.weight": "default 100"},
 	"memory": {"memory.max": "max", "memory.low": "0"},
 	"pids":   {"pids.max": "max"},
@@ -318,6 +318,9 @@ func (m *unifiedModel) Write(dir, file, text string) error {
 	case "cpu.weight":
 		if n, err := strconv.Atoi(text); err != nil || n < 1 || n > 10000 {
 			return m.deny("write", at+" "+text, unix.ERANGE)
+		}
+		if d.files["cpu.idle"] == "1" {
+			return m.deny("write", at+" "+text, unix.EINVAL)
 		}
 	case "io.weight":
 		if n, err := strconv.Atoi(text); err != nil || n < 1 || n > 10000 {

@@ -59,6 +59,22 @@ write unified:/r/a/cgroup.subtree_control +memory
 `,
 		},
 		{
+			name: "an idle cgroup has no weight of CPU time, and one of the disks", opt: Options{Root: "r"},
+			document: `{"cpu": {"sub_cgroup": {"a": {"conf": {"idle": 1}}, "b": {"conf": {"share": 512}}}}, "blkio": {"sub_cgroup": {"a": {"conf": {"weight": 500}}, "b": {"conf": {"weight": 250}}}}}`,
+			want: `mkdir unified:/r
+mkdir unified:/r/a
+mkdir unified:/r/b
+write unified:/cgroup.subtree_control +cpu
+write unified:/cgroup.subtree_control +io
+write unified:/r/cgroup.subtree_control +cpu
+write unified:/r/cgroup.subtree_control +io
+write unified:/r/a/cpu.idle 1
+write unified:/r/a/io.weight 10000
+write unified:/r/b/io.weight 5000
+write unified:/r/b/cpu.weight 5000
+`,
+		},
+		{
 			name: "a process has one place", document: `{"cpu": {"sub_cgroup": {"s": {"sub_cgroup": {"x": {"conf": {}}}}}}, "pids": {"sub_cgroup": {"x": {"conf": {"max": 10}}}}}`,
 			want: `mkdir unified:/s
 mkdir unified:/s/x

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"math"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -46,31 +47,21 @@ func weightFiles(t *Tree, set []int) []string {
 }
 
 func scaleSet(t *Tree, set []int, file string, fixed bool) {
-	var largest uint64
-	var model *cgfs.Weight
-	var sample Setting
+	largest, sample := largestIn(t, set, file)
 	for _, i := range set {
-		for _, s := range t.Dirs[i].Settings {
-			if s.File == file && s.Weight != nil {
-				model, sample = s.Weight, s
-				largest = max(largest, s.Weight.Share)
-			}
-		}
-	}
-	for _, i := range set {
-		if !has(t.Dirs[i].Settings, file) && !idle(&t.Dirs[i]) {
-			largest = max(largest, model.DefaultShare)
+		if !has(t.Dirs[i].Settings, file) && !idle(&t.Dirs[i], file) {
+			largest = max(largest, sample.Weight.DefaultShare)
 		}
 	}
 	for _, i := range set {
 		d := &t.Dirs[i]
-		if idle(d) {
-			continue // the kernel refuses a weight there
+		if idle(d, file) {
+			continue
 		}
 		if !has(d.Settings, file) {
-			s := sample
-			w := *model
-			w.Share = model.DefaultShare
+			s := *sample
+			w := *s.Weight
+			w.Share = w.DefaultShare
 			s.Weight, s.Asked = &w, ""
 			// Recorded as if it were asked for, so that it is taken back with the others.
 			subsystem, _, _ := strings.Cut(sample.Key, "/")
@@ -80,23 +71,74 @@ func scaleSet(t *Tree, set []int, file string, fixed bool) {
 		}
 		for j := range d.Settings {
 			if s := &d.Settings[j]; s.File == file && s.Weight != nil {
-				weight, exact := scaled(*s.Weight, largest, fixed)
-				s.Text = strconv.FormatUint(weight, 10)
-				s.Want = s.Text
-				s.Off = float64(weight)/exact - 1
+				s.scale(largest, fixed)
 			}
 		}
 	}
 }
 
-// idle says whether a cgroup only gets CPU time that nobody else wants.
-func idle(d *Dir) bool {
-	for _, s := range d.Settings {
-		if s.File == "cpu.idle" && s.Want == "1" {
-			return true
+// largestIn is the largest share in a sibling set for one file, and one of the
+// settings that have one.
+func largestIn(t *Tree, set []int, file string) (largest uint64, sample *Setting) {
+	for _, i := range set {
+		d := &t.Dirs[i]
+		for j := range d.Settings {
+			if s := &d.Settings[j]; s.File == file && s.Weight != nil {
+				largest, sample = max(largest, s.Weight.Share), s
+			}
 		}
 	}
-	return false
+	return largest, sample
+}
+
+// scale makes a share a weight of its sibling set.
+func (s *Setting) scale(largest uint64, fixed bool) {
+	weight, exact := scaled(*s.Weight, largest, fixed)
+	s.Text = strconv.FormatUint(weight, 10)
+	s.Want = s.Text
+	s.Off = float64(weight)/exact - 1
+}
+
+// reweigh scales the weights of some edited cgroups, whose settings fresh has and
+// old had otherwise, among siblings that were not edited. It is false where the
+// largest share of a set is another one now: then all of its weights are others.
+func reweigh(old, fresh *Tree, edits []edit, shared map[string]bool) bool {
+	sets := map[string][]int{}
+	for _, e := range edits {
+		sets[parent(e.path)] = nil
+	}
+	for i := range fresh.Dirs {
+		up := parent(fresh.Dirs[i].Path)
+		if set, asked := sets[up]; asked && fresh.Dirs[i].Path != "" {
+			sets[up] = append(set, i)
+		}
+	}
+	largest := map[[2]string]uint64{} // by the cgroup above and file
+	for _, e := range edits {
+		d, _ := fresh.Dir(e.path)
+		for i := range d.Settings {
+			s, up := &d.Settings[i], parent(e.path)
+			if s.Weight == nil || d.Path == "" {
+				continue
+			}
+			of := [2]string{up, s.File}
+			if _, known := largest[of]; !known {
+				was, _ := largestIn(old, sets[up], s.File)
+				largest[of], _ = largestIn(fresh, sets[up], s.File)
+				if was != largest[of] && !shared[up] {
+					return false
+				}
+			}
+			s.scale(largest[of], shared[up])
+		}
+	}
+	return true
+}
+
+// idle says whether a cgroup has no weight in a file: the kernel refuses a
+// cpu.weight where cpu.idle is set.
+func idle(d *Dir, file string) bool {
+	return file == "cpu.weight" && slices.ContainsFunc(d.Settings, func(s Setting) bool { return s.File == "cpu.idle" && s.Want == "1" })
 }
 
 func has(settings []Setting, file string) bool {

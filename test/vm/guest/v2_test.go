@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -167,6 +168,40 @@ func TestUnifiedDrift(t *testing.T) {
 		return os.Remove(h.path("cpu", ""))
 	})
 	h.wantTree("cpu", "pids.max", "a 50")
+}
+
+// TestUnifiedInnerRemoved: an inner cgroup is made again with what is below it, its controllers, weights and members, however often; and
+// an edited share is in force at once as a weight.
+func TestUnifiedInnerRemoved(t *testing.T) {
+	need(t, "v2")
+	h := newHost(t, "/cga")
+	h.settings["tasks_update_interval"] = 3600
+	p := sleeper(t)
+	h.pidFiles(map[string]int{"a": p.pid()})
+	text := `{"cpu": {"sub_cgroup": {"a": {"conf": {"share": 512}, "sub_cgroup": {"b": {"conf": {"share": 256}}}}, "c": {"conf": {"share": 1024}}}}}`
+	h.document(text)
+	d := h.start()
+	tree := []string{"a 5000", "a/@members 10000", "a/b 2500", "c 10000"}
+	h.wantTree("cpu", "cpu.weight", tree...)
+	h.wantIn("cpu", "a/@members", p.pid())
+	for range 3 {
+		must(t, d.cmd.Process.Signal(syscall.SIGSTOP)) // it is faster than our next step
+		must(t, writeControl(filepath.Join(mounts, "cgroup.procs"), strconv.Itoa(p.pid())))
+		for _, cgroup := range []string{"a/@members", "a/b", "a"} {
+			eventually(t, "rmdir", func() error { return os.Remove(h.path("cpu", cgroup)) })
+		}
+		must(t, d.cmd.Process.Signal(syscall.SIGCONT))
+		h.wantTree("cpu", "cpu.weight", tree...)
+		h.wantIn("cpu", "a/@members", p.pid())
+	}
+	h.document(strings.Replace(text, "256", "512", 1))
+	tree[2] = "a/b 5000"
+	h.wantTree("cpu", "cpu.weight", tree...)
+	h.document(strings.Replace(text, "256", "2048", 1)) // the largest of its set now
+	tree[1], tree[2] = "a/@members 5000", "a/b 10000"
+	h.wantTree("cpu", "cpu.weight", tree...)
+	h.wantNoFaults()
+	h.cli("plan").wantStatus(t, 0)
 }
 
 // TestUnifiedKill9: whatever a kill leaves, the next start converges.
