@@ -78,7 +78,9 @@ func FuzzJournal(f *testing.F) {
 	f.Add("\"cpu:/a\"\n", "cpu:/b")
 	f.Add("\"cpu:/a\"\n\"cpu:/to", "x:/\xff")
 	f.Add("\n\"\"\nx\n", "")
-	f.Add("", "a\"b\\c\x7fd e~ä\x1f")
+	for _, at := range []string{"a\"", "b\\", "\x7f", "d e~", "ä", "\x1f", "\x80"} {
+		f.Add("", at)
+	}
 	f.Fuzz(func(t *testing.T, text, at string) {
 		parseJournal(text)
 		if line := string(appendSpot(nil, "cpu", at)); line != strconv.Quote("cpu:/"+at)+"\n" {
