@@ -108,7 +108,7 @@ var Keys = []Key{
 		Example: `"127.0.0.1:2181,1.2.3.4:2181/chroot"`},
 	{Name: "get_zk_host", Kind: KindCommand, Flag: true, set: setGetZKHost,
 		Help:    "instead of zk_host: a command that prints it",
-		Detail:  "Run again at each new session. No shell: program and arguments are separate strings. The program is an absolute path, or a bare name that the system's directories are searched for.",
+		Detail:  "Run again at each new session; when it fails, the servers that it named last are used. No shell: program and arguments are separate strings. The program is an absolute path, or a bare name that the system's directories are searched for.",
 		Example: `["/usr/local/bin/zk-hosts", "--dc", "bj"]`},
 	{Name: "zk_prefix", Kind: KindString, Flag: true, set: setZKPrefix,
 		Help:    "the document is the node PREFIX/arch_conf",

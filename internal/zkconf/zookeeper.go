@@ -33,7 +33,7 @@ type ZooKeeper struct {
 	// GetHosts is set.
 	Hosts string
 	// GetHosts returns them instead. It is called for each new session, and
-	// bounds itself in time.
+	// bounds itself in time. When it fails, the servers that it named last are used.
 	GetHosts func(ctx context.Context) (string, error)
 	// Prefix is the path, below the chroot, of the node's parent.
 	Prefix string
@@ -49,6 +49,7 @@ type ZooKeeper struct {
 	mu      sync.Mutex
 	hosts   []string // as Resolve found them last
 	path    string
+	stale   bool // Resolve has failed since
 	// shared is the session that follows the document, once it has all
 	// identities, for others to use; nil between sessions.
 	shared  *client
@@ -153,18 +154,34 @@ func (z *ZooKeeper) Resolve(ctx context.Context) (Origin, error) {
 		return Origin{}, err
 	}
 	z.mu.Lock()
-	z.hosts, z.path = hosts, path
+	z.hosts, z.path, z.stale = hosts, path, false
 	z.mu.Unlock()
 	return Origin{Kind: KindZooKeeper, Hosts: hosts, Path: path}, nil
 }
 
 func (z *ZooKeeper) open(ctx context.Context) (*session, string, error) {
 	o, err := z.Resolve(ctx)
-	if err != nil {
+	if err != nil && (ctx.Err() != nil || !z.asBefore(err)) {
 		return nil, "", err
+	}
+	if err != nil {
+		o = z.Origin()
 	}
 	s, err := openSession(o.Hosts, z.timeout(), z.logger())
 	return s, o.Path, err
+}
+
+// asBefore says whether there are servers to go on with although Resolve has failed,
+// and logs that once: what tells where the servers are is no reason to stay away from
+// those that are known.
+func (z *ZooKeeper) asBefore(err error) bool {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if z.hosts != nil && !z.stale {
+		z.stale = true
+		z.logger().Warn("zookeeper hosts not known anew, the last are used", zap.Strings("hosts", z.hosts), zap.Error(err))
+	}
+	return z.hosts != nil
 }
 
 // addAuth adds the identities that the session does not have yet. The library

@@ -272,6 +272,41 @@ func TestZooKeeperSessionExpired(t *testing.T) {
 	r.unchanged(4)
 }
 
+// TestZooKeeperHostsCommandFails: when the command for the hosts fails later, the
+// servers that it has named are used for new sessions.
+func TestZooKeeperHostsCommandFails(t *testing.T) {
+	t.Parallel()
+	server := testserver.ZooKeeper(t)
+	proxy := server.Proxy()
+	c := server.Client(identity)
+	c.Create(nodePath, numbered(10), identity)
+	z := follow("")
+	var asked atomic.Int32
+	z.GetHosts = func(context.Context) (string, error) {
+		switch asked.Add(1) {
+		case 1, 4:
+			return proxy.Addr(), nil
+		case 2:
+			return "", errors.New("exit status 1")
+		}
+		return "not a host", nil
+	}
+	r := record(t, z)
+	r.last(numbered(10))
+	for i := range 4 {
+		if n := proxy.ExpireSessions(); n != 1 {
+			t.Fatalf("%d sessions expired, want 1", n)
+		}
+		r.until("new session", func() bool { return z.Status().Sessions == 2+i })
+		c.Put(nodePath, numbered(11+i))
+		r.last(numbered(11 + i))
+	}
+	if n := asked.Load(); n != 5 {
+		t.Errorf("the command for the hosts ran %d times, want 5", n)
+	}
+	r.unchanged(5)
+}
+
 func TestZooKeeperLate(t *testing.T) {
 	t.Parallel()
 	server := testserver.ZooKeeperStopped(t)
