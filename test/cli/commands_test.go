@@ -94,6 +94,7 @@ func TestDelete(t *testing.T) {
 	refused(t, 1, "root", "cgroup", "kill", "cpu:/")
 	refused(t, 1, "root", "cgroup", "delegate", "nobody", "cpu:/")
 	refused(t, 2, "not a path", "cgroup", "create", cg+"/../../x")
+	refused(t, 2, "is a controller", "cgroup", "delete", "cpu") // and not the cgroup /cpu everywhere
 	refused(t, 1, "no such", "cgroup", "get", cg+"/missing", "shares")
 	refused(t, 1, "no such", "cgroup", "tree", cg+"/missing")
 }
