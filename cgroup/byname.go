@@ -40,7 +40,7 @@ func (n *Node) Settings() ([]SettingInfo, error) {
 			out = append(out, SettingInfo{
 				Controller: c, Name: row.Key, Doc: row.Doc, Values: row.Value.Words, File: file,
 				Readable: row.Access != cgfs.WriteOnly && row.Access != cgfs.EventSource,
-				Writable: row.Access != cgfs.ReadOnly && row.Access != cgfs.EventSource, Common: isCommon(row),
+				Writable: writable(row, h) == nil, Common: isCommon(row),
 			})
 		}
 	}

@@ -91,9 +91,9 @@ type CPUAcct struct {
 	// UsagePerCPUUser: CPU time in programs by CPU, in ns.
 	UsagePerCPUUser Figure[[]int64] `row:"usage_percpu_user"`
 	// UsageSys: CPU time in the kernel, in ns.
-	UsageSys Setting[int64] `row:"usage_sys"`
+	UsageSys Figure[int64] `row:"usage_sys"`
 	// UsageUser: CPU time in programs, in ns.
-	UsageUser Setting[int64] `row:"usage_user"`
+	UsageUser Figure[int64] `row:"usage_user"`
 }
 
 // CPUAcct gives the settings of the cpuacct controller.

@@ -7,9 +7,9 @@ type HugePages struct {
 	LimitInBytes Setting[Amount] `row:"limit_in_bytes"`
 	// UsageInBytes: memory in such pages that it has.
 	UsageInBytes Figure[int64] `row:"usage_in_bytes"`
-	// MaxUsageInBytes: the most that it had; 0 begins anew.
+	// MaxUsageInBytes: the most that it had; 0 begins anew (v1).
 	MaxUsageInBytes Setting[int64] `row:"max_usage_in_bytes"`
-	// Failcnt: how often it came to its limit; 0 begins anew.
+	// Failcnt: how often it came to its limit; 0 begins anew (v1).
 	Failcnt Setting[int64] `row:"failcnt"`
 	// RsvdLimitInBytes: as LimitInBytes, reservations included.
 	RsvdLimitInBytes Setting[Amount] `row:"rsvd_limit_in_bytes"`

@@ -76,7 +76,7 @@ type Memory struct {
 	// SwapMax: most swap alone; v1 needs a limit_in_bytes (or max) as well.
 	SwapMax Setting[Amount] `row:"swap_max"`
 	// SwapPeak: the most swap that it had.
-	SwapPeak Setting[int64] `row:"swap_peak"`
+	SwapPeak Figure[int64] `row:"swap_peak"`
 	// SwapUsage: swap that it has.
 	SwapUsage Figure[int64] `row:"swap_usage"`
 	// Swappiness: how readily it is swapped out.

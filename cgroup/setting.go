@@ -22,11 +22,20 @@ func (s Setting[T]) Get() (T, error) { return get[T](s.knob) }
 // first, if need be.
 func (s Setting[T]) Set(value T) error { return s.set(value) }
 
-// Reset takes the setting back to what a new cgroup has.
+// Reset takes the setting back to what a new cgroup has; a counter begins anew (v1).
 func (s Setting[T]) Reset() error {
 	row, h, err := s.find()
 	if err != nil {
 		return err
+	}
+	if err := writable(row, h); err != nil {
+		return faultf(err, "%s: %v", s.Name(), err)
+	}
+	if row.Counts() {
+		return s.write(row, h, "0")
+	}
+	if row.Access != cgfs.State {
+		return faultf(ErrNotSupported, "%s: there is nothing to take it back to", s.Name())
 	}
 	return explained(h, s.node.dir(), h.Reset(s.node.dir(), s.controller, row.Key))
 }
@@ -129,7 +138,7 @@ func (k knob) set(value any) error {
 	if err != nil {
 		return err
 	}
-	if err := writable(row); err != nil {
+	if err := writable(row, h); err != nil {
 		return faultf(err, "%s: %v", k.Name(), err)
 	}
 	text, _, err := row.Parse(value)
@@ -145,7 +154,7 @@ func (k knob) setText(arg string) (warning string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := writable(row); err != nil {
+	if err := writable(row, h); err != nil {
 		return "", faultf(err, "%s: %v", k.Name(), err)
 	}
 	text, warning, err := row.ParseArg(arg)
@@ -172,7 +181,10 @@ func tiny(controller string, row *cgfs.Setting, text string) bool {
 }
 
 // writable says why a row cannot be written.
-func writable(row *cgfs.Setting) error {
+func writable(row *cgfs.Setting, h *cgfs.Hierarchy) error {
+	if row.Counts() && h.Version() == 2 {
+		return faultf(ErrReadOnly, "read-only on v2, where no counter begins anew")
+	}
 	switch row.Access {
 	case cgfs.ReadOnly:
 		return ErrReadOnly

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -262,6 +263,55 @@ func TestWriteNothing(t *testing.T) {
 	}
 	if got := must[string](t)(n.ReadFile("cpuset.cpus")); got != "" {
 		t.Errorf("cpuset.cpus is %q after nothing was written", got)
+	}
+}
+
+// TestCounters: they begin anew on v1, and are only read on v2.
+func TestCounters(t *testing.T) {
+	has(t, "memory", "cpuacct")
+	host := open(t, "memory", "cpuacct")
+	n := create(t, host, "memory,cpuacct:/a")
+	const size = 16 << 20
+	cmd := exec.Command("sh", "-c", fmt.Sprintf("head -c %d /dev/zero | tail -c %d >/dev/null", size, size))
+	if err := n.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		counter Setting[int64]
+		least   int64
+	}{
+		{n.Memory().MaxUsageInBytes, size},
+		{n.CPUAcct().Usage, 1},
+	} {
+		if got, err := tt.counter.Get(); err != nil || got < tt.least {
+			t.Errorf("%s: %d %v", tt.counter.Name(), got, err)
+		}
+		err := tt.counter.Reset()
+		if n.Version() == 2 {
+			if !isKind(err, ErrReadOnly) || !isKind(tt.counter.Set(0), ErrReadOnly) {
+				t.Errorf("%s on v2: %v", tt.counter.Name(), err)
+			}
+			continue
+		}
+		if got := must[int64](t)(tt.counter.Get()); err != nil || got >= tt.least {
+			t.Errorf("%s after Reset: %d %v", tt.counter.Name(), got, err)
+		}
+	}
+	if err := n.CPUAcct().Procs.Reset(); !isKind(err, ErrNotSupported) {
+		t.Errorf("processes taken back: %v", err)
+	}
+	for _, s := range must[[]SettingInfo](t)(n.Settings()) {
+		name := s.Controller + "." + s.Name
+		if s.Common || !s.Readable || !s.Writable {
+			continue
+		}
+		was := must[any](t)(n.Get(name))
+		if err := n.Reset(name); err != nil {
+			t.Errorf("reset of %s, which is %v: %v", name, was, err)
+		}
 	}
 }
 

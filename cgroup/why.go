@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
@@ -14,7 +15,7 @@ import (
 // seen.
 func explained(h *cgfs.Hierarchy, dir string, err error) error {
 	var refused *cgfs.Error
-	if !errors.As(err, &refused) || refused.Op != "write" {
+	if !errors.As(err, &refused) || refused.Op != "write" || strings.Contains(err.Error(), "\n") { // one of several
 		return err
 	}
 	var why string
@@ -102,7 +103,7 @@ func whyInvalid(h *cgfs.Hierarchy, dir, file, text string) string {
 		if saved, ok := number(burst); ok && want < saved {
 			return "its cfs_burst_us, which is at most the quota, is " + strconv.FormatInt(saved, 10) + "; lower that first"
 		}
-		return "on v1 no cgroup may have more of a CPU than the one above it"
+		return "on v1 no cgroup may have more of a CPU than the one above it, nor less than one below it"
 	case burst:
 		if most, ok := number(quota); ok && most > 0 && want > most {
 			return "its cfs_quota_us is " + strconv.FormatInt(most, 10) + "; raise that first"

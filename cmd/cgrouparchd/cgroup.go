@@ -95,6 +95,9 @@ func (a *app) onCgroup(name string, f func(h *hands, n *cgroup.Node) error) erro
 		return err
 	}
 	defer h.close()
+	if !strings.ContainsAny(name, ":/") && h.host.Version(name) != 0 {
+		return &exitError{exitUsage, fmt.Errorf("%s: is a controller; %[1]s:/ is its root, and /%[1]s a cgroup of that name", name)}
+	}
 	n, err := h.host.Node(name)
 	if errors.Is(err, cgroup.ErrInvalid) {
 		return &exitError{exitUsage, err}

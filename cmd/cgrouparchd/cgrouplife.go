@@ -58,12 +58,7 @@ What is not there is no fault.`,
 				}
 			}
 			if empty {
-				removed, err := n.DeleteEmpty()
-				return errors.Join(err, aligned(a.stdout, func(row func(...any)) {
-					for _, r := range removed {
-						row(printable(r.String())) // a user may have named it
-					}
-				}))
+				return a.deleteEmpty(n)
 			}
 			o := cgroup.DeleteOptions{Recursive: recursive}
 			if to != "" {
@@ -81,6 +76,23 @@ What is not there is no fault.`,
 		})
 	}
 	return cmd
+}
+
+// deleteEmpty removes what has no processes, and lists it.
+func (a *app) deleteEmpty(n *cgroup.Node) error {
+	removed, err := n.DeleteEmpty()
+	names := []string{}
+	for _, r := range removed {
+		names = append(names, r.String())
+	}
+	if a.json {
+		return errors.Join(err, a.printJSON(names))
+	}
+	return errors.Join(err, aligned(a.stdout, func(row func(...any)) {
+		for _, name := range names {
+			row(printable(name)) // a user may have given it
+		}
+	}))
 }
 
 // process is a line of `cgroup procs`.

@@ -293,6 +293,9 @@ func (a *app) showLimits(n *cgroup.Node) error {
 		values[name] = v
 		names = append(names, name)
 	}
+	if len(names) == 0 {
+		return fmt.Errorf("%s: neither cpu nor memory is among its controllers, which have these limits", n)
+	}
 	if a.json {
 		return a.printJSON(values)
 	}

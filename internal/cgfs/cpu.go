@@ -316,8 +316,8 @@ var cpuFigures = []Setting{
 // elsewhere; v2 µs, in the cpu.stat that every cgroup has.
 var cpuacctFigures = []Setting{
 	counter("usage", "CPU time, in ns", files("cpuacct.usage"), scaled("cpu.stat", "usage_usec", microToNano)),
-	counter("usage_user", "CPU time in programs, in ns", files("cpuacct.usage_user"), scaled("cpu.stat", "user_usec", microToNano)),
-	counter("usage_sys", "CPU time in the kernel, in ns", files("cpuacct.usage_sys"), scaled("cpu.stat", "system_usec", microToNano)),
+	figure(KindInteger, "usage_user", "CPU time in programs, in ns", files("cpuacct.usage_user"), scaled("cpu.stat", "user_usec", microToNano)),
+	figure(KindInteger, "usage_sys", "CPU time in the kernel, in ns", files("cpuacct.usage_sys"), scaled("cpu.stat", "system_usec", microToNano)),
 	figure(KindList, "usage_percpu", "CPU time by CPU, in ns", files("cpuacct.usage_percpu"), nil),
 	figure(KindList, "usage_percpu_user", "CPU time in programs by CPU, in ns", files("cpuacct.usage_percpu_user"), nil),
 	figure(KindList, "usage_percpu_sys", "CPU time in the kernel by CPU, in ns", files("cpuacct.usage_percpu_sys"), nil),

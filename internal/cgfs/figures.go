@@ -34,13 +34,19 @@ func figure(kind Kind, key, doc string, v1, v2 []File) Setting {
 	return s
 }
 
-// counter is a figure of v1 that a written 0 takes back.
+// counter is a figure of v1 that a written 0 takes back. On v2 it is only read: no
+// counter there begins anew but for the one reader who keeps memory.peak open.
 func counter(key, doc string, v1, v2 []File) Setting {
 	s := figure(KindInteger, key, doc, v1, v2)
 	s.Access, s.Value = Adjustable, exactly(0)
-	s.Value.Words = "a number; 0 begins anew"
+	s.Value.Words = counterWords
 	return s
 }
+
+const counterWords = "a number; 0 begins anew (v1)"
+
+// Counts says whether the row is a counter, which a written 0 takes back on v1.
+func (s *Setting) Counts() bool { return s.Value.Words == counterWords }
 
 // exactly takes one number.
 func exactly(n int64) Value {

@@ -294,7 +294,7 @@ var memoryFigures = []Setting{
 	counter("memsw_max_usage_in_bytes", "the most memory and swap that it had", files("memory.memsw.max_usage_in_bytes"), nil),
 	counter("memsw_failcnt", "how often it came to its limit of memory and swap", files("memory.memsw.failcnt"), nil),
 	figure(KindInteger, "swap_usage", "swap that it has", nil, files("memory.swap.current")),
-	counter("swap_peak", "the most swap that it had", nil, files("memory.swap.peak")),
+	figure(KindInteger, "swap_peak", "the most swap that it had", nil, files("memory.swap.peak")),
 	figure(KindTable, "swap_events", "how often it came to its limits of swap", nil, files("memory.swap.events")),
 	figure(KindInteger, "zswap_usage", "compressed swap in memory that it has", nil, files("memory.zswap.current")),
 	figure(KindInteger, "kmem_usage_in_bytes", "memory of the kernel's that is charged to it", files("memory.kmem.usage_in_bytes"), scaled("memory.stat", "kernel", nil)),

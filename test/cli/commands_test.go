@@ -82,10 +82,19 @@ func TestDelete(t *testing.T) {
 	if want := []string{cg + "/e", cg + "/e/f"}; !equalLines(out, want) {
 		t.Errorf("removed: %q", out)
 	}
+	ok(t, "cgroup", "create", cg+"/g")
+	if out, want := ok(t, "--json", "cgroup", "delete", "--empty", cg+"/g"), fmt.Sprintf("[%q]\n", cg+"/g"); out != want {
+		t.Errorf("removed: %q, want %q", out, want)
+	}
+	if out := ok(t, "--json", "cgroup", "delete", "--empty", cg+"/g"); out != "[]\n" {
+		t.Errorf("removed: %q", out)
+	}
+	refused(t, 1, "removed with it", "cgroup", "delete", "--to", cg+"/to", "-r", cg)
 	refused(t, 1, "root", "cgroup", "delete", "cpu:/")
 	refused(t, 1, "root", "cgroup", "kill", "cpu:/")
 	refused(t, 1, "root", "cgroup", "delegate", "nobody", "cpu:/")
 	refused(t, 2, "not a path", "cgroup", "create", cg+"/../../x")
+	refused(t, 2, "is a controller", "cgroup", "delete", "cpu") // and not the cgroup /cpu everywhere
 	refused(t, 1, "no such", "cgroup", "get", cg+"/missing", "shares")
 	refused(t, 1, "no such", "cgroup", "tree", cg+"/missing")
 }
@@ -106,6 +115,7 @@ func TestSettings(t *testing.T) {
 	refused(t, 1, "read-only", "cgroup", "set", cg, "cpu.stat=1")
 	refused(t, 1, "not an integer", "cgroup", "set", cg, "shares=many")
 	refused(t, 2, "not one of", "cgroup", "limit", cg, "shares=1")
+	refused(t, 1, "neither cpu nor memory", "cgroup", "limit", strings.Replace(cg, "cpu,", "", 1))
 	refused(t, 1, "memory", "cgroup", "limit", cg, "memory_limit=1G")
 	if _, complaints, status := command("cgroup", "set", cg, "shares=1"); status != 0 || !strings.Contains(complaints, "raised to 2") {
 		t.Errorf("a share below the least: %d %q", status, complaints)
