@@ -24,6 +24,7 @@ import (
 type Hierarchy struct {
 	mount Mount
 	fd    int
+	doubt doubt
 }
 
 // OpenHierarchy opens the cgroup filesystem mounted at dir. It fails when dir is
@@ -362,14 +363,18 @@ func readBack(fd int, text string) (string, error) {
 	var room [sameRoom]byte
 	n, err := Pread(fd, room[:])
 	if err == nil && n < len(room) {
-		now := bytes.TrimSuffix(room[:n], []byte("\n"))
-		if string(now) == text {
-			return text, nil
-		}
-		return string(now), nil
+		return cutNewline(room[:n], text), nil
 	}
 	data, err := readWhole(fd, true)
 	return strings.TrimSuffix(string(data), "\n"), err
+}
+
+// cutNewline is data without its final newline: text itself where it is that.
+func cutNewline(data []byte, text string) string {
+	if data = bytes.TrimSuffix(data, []byte("\n")); string(data) == text {
+		return text
+	}
+	return string(data)
 }
 
 // write writes text, of which the kernel makes a copy of its own. A write of no bytes

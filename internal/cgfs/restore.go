@@ -1,9 +1,7 @@
 package cgfs
 
 import (
-	"strings"
-
-	"golang.org/x/sys/unix"
+	"time"
 )
 
 // Restore reads a control file of dir and, unless right says that it holds what
@@ -15,24 +13,26 @@ func (h *Hierarchy) Restore(dir, file, text string, right func(now string) bool)
 	fail := func(op, text string, err error) (string, bool, error) {
 		return "", wrote, &Error{Op: op, Path: h.Display(dir, file), Text: text, Err: err}
 	}
-	fd, err := h.openIn(dir, file, unix.O_RDWR)
+	began := time.Now()
+	c := h.doubt.calls(file, began)
+	defer func() { h.doubt.took(began, time.Now()) }()
+	fd, err := c.open(h.fd, dir, file)
 	if err != nil {
 		return fail("open", "", err)
 	}
-	defer unix.Close(fd)
-	data, err := readWhole(fd, true)
-	if err != nil {
+	defer c.close(fd)
+	if now, err = c.read(fd, text); err != nil {
 		return fail("read", "", err)
 	}
-	if now = strings.TrimSuffix(string(data), "\n"); right(now) {
+	if right(now) {
 		return now, false, nil
 	}
-	if err := write(fd, text); err != nil {
+	if err := c.write(fd, text); err != nil {
 		return fail("write", text, err)
 	}
 	wrote = true
-	if data, err = readWhole(fd, true); err != nil {
+	if now, err = c.read(fd, text); err != nil {
 		return fail("read", "", err)
 	}
-	return strings.TrimSuffix(string(data), "\n"), true, nil
+	return now, true, nil
 }

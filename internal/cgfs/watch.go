@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,7 +46,7 @@ type Event struct {
 type Watcher struct {
 	file *os.File
 	poll poll
-	buf  []byte // Read's
+	wait wait
 
 	mu    sync.Mutex
 	byWD  map[int32]place
@@ -134,21 +135,51 @@ func (w *Watcher) Len() int {
 // Read waits for events and returns them, at least one. It returns
 // os.ErrClosed after Close. It is for one goroutine.
 func (w *Watcher) Read() ([]Event, error) {
-	if w.buf == nil {
-		w.buf = make([]byte, 64<<10)
+	p := &w.wait
+	if p.raw == nil {
+		if err := w.prepareWait(); err != nil {
+			return nil, err
+		}
 	}
 	for {
-		n, err := w.file.Read(w.buf)
-		if err != nil {
-			if errors.Is(err, os.ErrClosed) {
-				return nil, os.ErrClosed
+		switch err := p.raw.Read(p.read); {
+		case err != nil: // only what is closed cannot be waited for
+			return nil, os.ErrClosed
+		case p.errno == unix.EINTR:
+		case p.errno != 0:
+			return nil, fmt.Errorf("watch cgroups: %w", p.errno)
+		default:
+			if events := w.translate(parseInotify(p.buf[:p.n])); len(events) > 0 {
+				return events, nil
 			}
-			return nil, fmt.Errorf("watch cgroups: %w", err)
-		}
-		if events := w.translate(parseInotify(w.buf[:n])); len(events) > 0 {
-			return events, nil
 		}
 	}
+}
+
+// wait is what Read needs, made once.
+type wait struct {
+	raw   syscall.RawConn
+	read  func(fd uintptr) (done bool)
+	buf   []byte
+	n     int
+	errno unix.Errno
+}
+
+// prepareWait makes it. The descriptor does not block, so the runtime need not know
+// of the call that reads it: see [quick].
+func (w *Watcher) prepareWait() (err error) {
+	p := &w.wait
+	if p.raw, err = w.file.SyscallConn(); err != nil {
+		return os.ErrClosed
+	}
+	p.buf = make([]byte, 64<<10)
+	p.read = func(fd uintptr) bool {
+		var n uintptr
+		n, _, p.errno = unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&p.buf[0])), uintptr(len(p.buf)))
+		p.n = int(n)
+		return p.errno != unix.EAGAIN
+	}
+	return nil
 }
 
 // poll is what Poll needs, made once.

@@ -206,6 +206,7 @@ func (m *mender) tell(began time.Time) {
 	if len(m.done) == 0 {
 		return
 	}
+	cgfs.GiveWay()
 	for _, s := range m.done {
 		m.r.logCorrected(s)
 	}

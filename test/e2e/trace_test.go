@@ -78,6 +78,12 @@ func waitGone(t *testing.T, pid int) {
 // attach traces a running process for a while and returns the lines.
 func attach(h *host, pid int, calls string, d time.Duration) []string {
 	h.t.Helper()
+	return attachWhile(h, pid, calls, func() { time.Sleep(d) })
+}
+
+// attachWhile traces a running process while f runs and returns the lines, each thread's in its order.
+func attachWhile(h *host, pid int, calls string, f func()) []string {
+	h.t.Helper()
 	tr, argv := underStrace(h, calls)
 	argv = append([]string{argv[0]}, argv[2:]...) // without -D
 	cmd := exec.Command(argv[0], append(argv[1:], "-p", strconv.Itoa(pid))...)
@@ -91,7 +97,7 @@ func attach(h *host, pid int, calls string, d time.Duration) []string {
 		}
 		return nil
 	})
-	time.Sleep(d)
+	f()
 	cmd.Process.Signal(syscall.SIGINT) // detaches
 	cmd.Wait()
 	return tr.lines(pid)
@@ -102,6 +108,15 @@ var (
 	callLine  = regexp.MustCompile(`^(\w+)\((.*)\) += (-?\d+|\?)(?:<([^>]*)>)?`)
 	pathFirst = regexp.MustCompile(`^(?:(?:AT_FDCWD|\d+)<([^>]*)>(?:, )?)?(?:"((?:[^"\\]|\\.)*)")?`)
 )
+
+// callNames are the names of traced calls, in their order.
+func callNames(lines []string) string {
+	names := make([]string, len(lines))
+	for i, line := range lines {
+		names[i], _, _ = strings.Cut(line, "(")
+	}
+	return strings.Join(names, " ")
+}
 
 // changedPath returns the path that a traced call would change, "" if it changes none.
 func changedPath(line string) string {

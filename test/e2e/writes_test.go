@@ -69,6 +69,51 @@ func below(path string, mounts []string, root string) bool {
 	return false
 }
 
+// TestNothingBeforeTheWrite: between the event and the write that puts a value back is nothing that would wake another thread, and
+// others get their turn before that is told.
+func TestNothingBeforeTheWrite(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	names := []string{"a", "b", "c", "d", "e"}
+	h.document(`{"cpu": {"sub_cgroup": {"` + strings.Join(names, `": {"conf": {"share": 500}}, "`) + `": {"conf": {"share": 500}}}}}`)
+	d := h.startReady()
+	lines := attachWhile(h, d.pid(), "trace=read,pread64,openat2,write,close,futex,sched_yield", func() {
+		for _, name := range names {
+			time.Sleep(200 * time.Millisecond) // a rest, in which the runtime's own threads go to sleep
+			h.write("cpu", name, "cpu.shares", "77")
+			eventually(t, name+" put back", func() error {
+				if got := h.read("cpu", name, "cpu.shares"); got != "500" {
+					return fmt.Errorf("%s", got)
+				}
+				return nil
+			})
+		}
+	})
+	mended := 0
+	for i, line := range lines {
+		if !strings.HasPrefix(line, "write(") || !strings.Contains(line, "cpu.shares>, \"500\"") {
+			continue
+		}
+		mended++
+		from, to := i, i
+		for from > 0 && !strings.HasPrefix(lines[from], "read(") {
+			from--
+		}
+		for to < len(lines)-1 && !strings.Contains(lines[to], "drift corrected") {
+			to++
+		}
+		if before := callNames(lines[from : i+1]); before != "read openat2 pread64 write" {
+			t.Errorf("before the write: %s", before)
+		}
+		if after := callNames(lines[i:to]); !strings.Contains(after, "sched_yield") {
+			t.Errorf("after the write: %s", after)
+		}
+	}
+	if mended != len(names) {
+		t.Errorf("%d of %d values were put back while strace looked:\n%s", mended, len(names), strings.Join(lines, "\n"))
+	}
+}
+
 // TestConvergedWritesNothing watches a daemon that has nothing to do, with 100 cgroups and 20 pid files and a pass each second.
 func TestConvergedWritesNothing(t *testing.T) {
 	t.Parallel()
