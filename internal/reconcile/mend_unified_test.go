@@ -90,7 +90,8 @@ func unifiedBelief(o *observer) map[string]Node {
 	out := snapshotState(o.state)
 	for p, n := range o.state.Nodes {
 		c := out[p]
-		c.Inode, c.Enabled, c.Foreign, c.Marked, c.Populated = 0, n.Enabled, n.Foreign, n.Marked, n.Populated
+		c.Inode, c.Enabled, c.Foreign, c.Marked = 0, n.Enabled, n.Foreign, n.Marked
+		c.Populated = n.Populated && (n.Foreign || len(n.Enabled) > 0) // of others nobody asks
 		out[p] = c
 	}
 	return out
