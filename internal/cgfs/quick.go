@@ -88,7 +88,7 @@ func (c calls) close(fd int) {
 type doubt struct{ until atomic.Int64 } // of the wall clock, in ns
 
 const (
-	quickMost = 10 * time.Millisecond
+	quickMost = 100 * time.Millisecond // a busy host takes the CPU away for tens of them
 	doubtRest = time.Minute
 )
 
