@@ -15,6 +15,18 @@ type Pattern struct {
 	Whole      bool     // compared with the whole path, else with the name
 }
 
+// String is the pattern as people write it.
+func (p Pattern) String() string {
+	text := p.Glob
+	if p.Whole {
+		text = "/" + text
+	}
+	if len(p.Subsystems) > 0 {
+		text = strings.Join(p.Subsystems, ",") + ":" + text
+	}
+	return text
+}
+
 // ParsePattern reads
 //
 //	lxc*          a name or a glob

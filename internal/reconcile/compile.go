@@ -100,7 +100,8 @@ type Options struct {
 type Desired struct {
 	Trees  []*Tree // sorted by hierarchy
 	Faults []Fault
-	// Notes are settings that are in force and have no effect on this host.
+	// Notes are what is in force and has no effect on this host: settings, and
+	// entries of protected_cgroup.
 	Notes []Fault
 	// Placed are the cgroups that take processes, by subsystem.
 	Placed map[string][]string
@@ -163,7 +164,7 @@ func Compile(doc *zkconf.Document, host Host, opt Options) Desired {
 	c.leave()
 	c.arm()
 	c.conflicts()
-	out := Desired{Faults: c.faults, Notes: c.notes, Placed: c.placed}
+	out := Desired{Faults: c.faults, Notes: append(c.notes, opt.Shield.absent(host)...), Placed: c.placed}
 	for _, name := range sortedKeys(c.trees) {
 		t := c.trees[name]
 		c.homes(t)

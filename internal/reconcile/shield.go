@@ -42,6 +42,26 @@ func NewShield(entries []string, system bool) (Shield, error) {
 	return s, nil
 }
 
+// absent are the entries of protected_cgroup that protect nothing on a host, since it
+// has none of a subsystem: a slip of the pen, or the kernel's name ("io") for what the
+// document calls otherwise ("blkio").
+func (s Shield) absent(host Host) []Fault {
+	var notes []Fault
+	for _, p := range s.named {
+		for _, subsystem := range p.Subsystems {
+			if _, here := host.Hierarchies[subsystem]; here {
+				continue
+			}
+			reason := "protects nothing here: this host has no " + subsystem
+			if subsystem == cgfs.Controller("blkio") {
+				reason += " (it is called blkio)"
+			}
+			notes = append(notes, Fault{Place: "protected_cgroup: " + p.String(), Reason: reason})
+		}
+	}
+	return notes
+}
+
 // matches says whether the pattern names p itself.
 func matches(r cgfs.Pattern, subsystems []string, p string) bool {
 	if len(r.Subsystems) > 0 && !slices.ContainsFunc(r.Subsystems, func(s string) bool { return slices.Contains(subsystems, s) }) {

@@ -153,6 +153,22 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// What protected_cgroup says of subsystems that are not here is noted: it protects nothing.
+func TestIdleShieldIsNoted(t *testing.T) {
+	shield, err := NewShield([]string{"cpu:/a", "name", "blkio,mem:/b", "io:/c*"}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := Compile(document(t, `{"cpu": {"sub_cgroup": {"a": {"conf": {}}}}}`), unified, Options{Shield: shield})
+	want := []Fault{
+		{Place: "protected_cgroup: blkio,mem:/b", Reason: "protects nothing here: this host has no mem"},
+		{Place: "protected_cgroup: io:/c*", Reason: "protects nothing here: this host has no io (it is called blkio)"},
+	}
+	if diff := cmp.Diff(want, d.Notes); diff != "" {
+		t.Errorf("notes (-want +got):\n%s", diff)
+	}
+}
+
 // A weight that no disk follows is written all the same, and said once.
 func TestDeafWeightIsNoted(t *testing.T) {
 	deaf := with(unified, func(h *Host) { h.Schedulers = cgfs.Schedulers{Of: map[string]string{"8:0": "none"}} })
