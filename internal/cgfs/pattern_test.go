@@ -57,5 +57,8 @@ func FuzzParsePattern(f *testing.F) {
 		if p.Glob == "" || strings.Trim(p.Glob, "/") != p.Glob || strings.Contains(p.Glob, "/") && !p.Whole {
 			t.Errorf("%q: %+v", s, p)
 		}
+		if again, err := ParsePattern(p.String()); err != nil || !cmp.Equal(again, p) {
+			t.Errorf("%q, written as %q: %+v, %v", s, p.String(), again, err)
+		}
 	})
 }
