@@ -35,7 +35,7 @@ func (p Pattern) String() string {
 //	cpu,memory:/a the same in several
 //
 // The slash after the colon may be left out where a controller stands before it:
-// other names have colons as well ("x.slice:cri-containerd:1f"). What no cgroup can
+// other names have colons as well ("x.slice:cri-containerd:1f"). io is blkio. What no cgroup can
 // have as its name or path is an error.
 func ParsePattern(s string) (Pattern, error) {
 	if _, err := path.Match(s, ""); err != nil {
@@ -45,6 +45,9 @@ func ParsePattern(s string) (Pattern, error) {
 	if before, rest, ok := strings.Cut(s, ":"); ok && before != "" && !strings.Contains(before, "/") {
 		names := strings.Split(before, ",")
 		if strings.HasPrefix(rest, "/") || !slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(controllers, n) }) {
+			if i := slices.Index(names, "io"); i >= 0 { // v2's name; the document's is the same on both
+				names[i] = "blkio"
+			}
 			p.Subsystems, p.Glob, p.Whole = names, rest, true
 		}
 	}

@@ -20,6 +20,7 @@ func TestParsePattern(t *testing.T) {
 		{"a/b", Pattern{Glob: "a/b", Whole: true}},
 		{"cpu:/a/b", Pattern{Subsystems: []string{"cpu"}, Glob: "a/b", Whole: true}},
 		{"cpu:a/b", Pattern{Subsystems: []string{"cpu"}, Glob: "a/b", Whole: true}},
+		{"io:/a", Pattern{Subsystems: []string{"blkio"}, Glob: "a", Whole: true}},
 		{"cpu:a*", Pattern{Subsystems: []string{"cpu"}, Glob: "a*", Whole: true}},
 		{"cpu,memory:/a", Pattern{Subsystems: []string{"cpu", "memory"}, Glob: "a", Whole: true}},
 		{"cpu,memory:a", Pattern{Subsystems: []string{"cpu", "memory"}, Glob: "a", Whole: true}},

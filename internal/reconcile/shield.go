@@ -43,8 +43,7 @@ func NewShield(entries []string, system bool) (Shield, error) {
 }
 
 // absent are the entries of protected_cgroup that protect nothing on a host, since it
-// has none of a subsystem: a slip of the pen, or the kernel's name ("io") for what the
-// document calls otherwise ("blkio").
+// has none of a subsystem: often a slip of the pen.
 func (s Shield) absent(host Host) []Fault {
 	var notes []Fault
 	for _, p := range s.named {
@@ -52,11 +51,7 @@ func (s Shield) absent(host Host) []Fault {
 			if _, here := host.Hierarchies[subsystem]; here {
 				continue
 			}
-			reason := "protects nothing here: this host has no " + subsystem
-			if subsystem == cgfs.Controller("blkio") {
-				reason += " (it is called blkio)"
-			}
-			notes = append(notes, Fault{Place: "protected_cgroup: " + p.String(), Reason: reason})
+			notes = append(notes, Fault{Place: "protected_cgroup: " + p.String(), Reason: "protects nothing here: this host has no " + subsystem})
 		}
 	}
 	return notes
