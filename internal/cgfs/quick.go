@@ -1,6 +1,8 @@
 package cgfs
 
 import (
+	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -16,7 +18,7 @@ import (
 func quick(file string) bool {
 	switch file {
 	case "cpu.shares", "cpu.weight": // shares_mutex, then each CPU's queue (sched_group_set_shares in the kernel's kernel/sched/fair.c)
-		return true
+		return !schedulersCome()
 	case "blkio.bfq.weight": // a spin lock and a list of disks (bfq_io_set_weight_legacy in block/bfq-cgroup.c)
 		return true
 	case "pids.max": // one number (pids_max_write in kernel/cgroup/pids.c)
@@ -24,6 +26,13 @@ func quick(file string) bool {
 	}
 	return false
 }
+
+// schedulersCome says whether schedulers can be loaded into this kernel: a share waits
+// while one comes or goes (scx_group_set_weight in kernel/sched/ext.c).
+var schedulersCome = sync.OnceValue(func() bool {
+	_, err := os.Stat("/sys/kernel/sched_ext")
+	return err == nil
+})
 
 // calls are system calls on one control file, of which Go's runtime is told as usual,
 // or not (quiet). After a rest of the whole process, the first call that it is told of

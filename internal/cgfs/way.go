@@ -9,7 +9,8 @@ import "golang.org/x/sys/unix"
 //
 // A directory that was removed stays what it is: all in it is ErrNotExist, or
 // ErrRemoved, also after one of its name was made. Whoever cannot live with that asks
-// again by the whole path.
+// again by the whole path. One that was renamed, which v1 allows, stays what it is
+// too: nobody should keep it for long.
 type way struct {
 	h    *Hierarchy
 	open []step // each below the one before

@@ -83,7 +83,6 @@ func (a *applier) close() {
 	for _, m := range a.makers {
 		m.Close()
 	}
-	a.makers = nil
 }
 
 func (a *applier) apply(plan Plan) {
@@ -99,6 +98,7 @@ func (a *applier) apply(plan Plan) {
 	for i, s := range plan {
 		if i%giveWay == giveWay-1 {
 			runtime.Gosched()
+			a.close() // on v1 a directory that is held open may have another name by now
 		}
 		if a.ctx.Err() != nil {
 			return // we are asked to stop; the next start finds the rest

@@ -138,6 +138,55 @@ func TestKernelTakenBackOnce(t *testing.T) {
 	}
 }
 
+// The same of a set, whose default is what the cgroup above has.
+func TestKernelSetTakenBackOnce(t *testing.T) {
+	r := onKernel(t, nil)
+	if r.layout.Hierarchy("cpuset") == nil {
+		testhost.Lacks(t, "no v1 cpuset")
+	}
+	r.pass(t.Context(), work{doc: document(t, `{"cpuset": {"sub_cgroup": {"a": {"conf": {"cpus": "0"}}}}}`), full: true})
+	all := read(t, r, "cpuset", "", "cpuset.cpus")
+	if got := read(t, r, "cpuset", "a", "cpuset.cpus"); got != "0" {
+		t.Fatalf("a has CPUs %s", got)
+	}
+	r.pass(t.Context(), work{doc: document(t, `{"cpuset": {"sub_cgroup": {"a": {}}}}`)})
+	if got := read(t, r, "cpuset", "a", "cpuset.cpus"); got != all {
+		t.Fatalf("cpus has left the document: %s, and above it %s", got, all)
+	}
+	if len(r.record.Settings) > 0 {
+		t.Errorf("still to be taken back: %v", r.record.Settings)
+	}
+	h := r.layout.Hierarchy("cpuset")
+	if err := h.Write(r.opt.Root+"/a", "cpuset.cpus", "0"); err != nil {
+		t.Fatal(err)
+	}
+	r.pass(t.Context(), work{dirs: map[string]map[string]bool{h.Name(): {r.opt.Root + "/a": false}}})
+	if got := read(t, r, "cpuset", "a", "cpuset.cpus"); got != "0" {
+		t.Errorf("cpus set by hand: %s", got)
+	}
+}
+
+// What could not be read is not taken for taken back.
+func TestRecordOfUnreadable(t *testing.T) {
+	s := newScene(t, "cpu", `{"cpu": {"sub_cgroup": {"a": {}}}}`, Options{Owned: []string{"cpu/a share"}})
+	s.model.make("a", s.model.now)
+	s.diff()
+	d := Desired{Trees: []*Tree{s.tree}}
+	if len(s.tree.Resets) != 1 {
+		t.Fatalf("resets %v", s.tree.Resets)
+	}
+	s.o.state.Unreadable["a"] = cgfs.ErrTooLong
+	s.o.state.Nodes["a"].Values = nil
+	states := map[string]*State{s.tree.Hierarchy: s.o.state}
+	if got := (record{}).after(d, states).Settings; !slices.Equal(got, []string{"cpu/a share"}) {
+		t.Errorf("unreadable: %v", got)
+	}
+	delete(s.o.state.Unreadable, "a")
+	if got := (record{}).after(d, states).Settings; len(got) > 0 {
+		t.Errorf("without the file: %v", got)
+	}
+}
+
 // However many pid files there are, a pass that moves nothing lists the processes
 // of the machine once.
 func TestKernelOneListing(t *testing.T) {

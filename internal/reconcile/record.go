@@ -101,11 +101,11 @@ func (r record) after(d Desired, states map[string]*State) record {
 			out.Hierarchies = append(out.Hierarchies, t.Hierarchy)
 		}
 		for _, reset := range t.Resets {
-			if s == nil {
+			if s == nil || s.Unreadable[reset.Path] != nil {
 				out.Settings = append(out.Settings, reset.Key)
 				continue
 			}
-			if n := s.Nodes[reset.Path]; n != nil && n.Values.of(reset.source()).Exists && !n.Values.of(reset.source()).is(&reset.Setting) {
+			if s.differs(&reset) {
 				out.Settings = append(out.Settings, reset.Key)
 				if !slices.Contains(out.Hierarchies, t.Hierarchy) {
 					out.Hierarchies = append(out.Hierarchies, t.Hierarchy)
@@ -114,6 +114,26 @@ func (r record) after(d Desired, states map[string]*State) record {
 		}
 	}
 	return out.normal()
+}
+
+// differs says whether a setting that has left the document is still to be taken back.
+func (s *State) differs(reset *Reset) bool {
+	n, file := s.Nodes[reset.Path], reset.source()
+	if n == nil || !n.Values.of(file).Exists || n.Values.of(file).is(&reset.Setting) {
+		return false
+	}
+	return !reset.FromParent || set(n.Values.of(file).Text).String() != set(s.inherited(reset.Path, file)).String()
+}
+
+// inherited is the value of file in the nearest cgroup above p that has one.
+func (s *State) inherited(p, file string) string {
+	for p != "" {
+		p = parent(p)
+		if n := s.Nodes[p]; n != nil && n.Values.of(file).Text != "" {
+			return n.Values.of(file).Text
+		}
+	}
+	return s.Above[file]
 }
 
 // leftovers are the cgroups with our mark that a tree no longer names.

@@ -140,7 +140,7 @@ var guests = []guest{
 		name:    "v1-comounted-6.12",
 		full:    true,
 		machine: machine{kernel: "kernel-6.12", layout: "v1", modules: disk, memory: 768},
-		binaries: append(without("^Test(KernelUnlimited|RealOOMKill)$", everything(units)), binary{
+		binaries: append(without("^Test(KernelUnlimited|KernelSetTakenBackOnce|RealOOMKill)$", everything(units)), binary{
 			pkg: daemon.pkg, all: true, seconds: daemon.seconds,
 			run: "^Test(Layout|ComountedTree|RootOfHierarchy|Drift|ForkStorm|BFQWeight|CPUUsage|DirectIO|DirectIOWithLimits|OnceAndPlan|DeviceRules)$",
 		}),
@@ -332,7 +332,7 @@ func (r result) judge(t *testing.T, j job.Job) {
 	case status == job.StatusTimeout:
 		t.Errorf("not done after %v; the last it said:\n%s", took, lastLines(text, 150))
 	case status != 0:
-		t.Errorf("status %d after %v\n%s", status, took, lastLines(faults(text), 200))
+		t.Errorf("status %d after %v: %s\n%s", status, took, strings.Join(failed.FindAllString(text, -1), ", "), lastLines(faults(text), 200))
 	default:
 		t.Logf("%v: %s%s", took, summary(text), skips(text))
 	}
@@ -345,6 +345,8 @@ var (
 	timed = regexp.MustCompile(`(?m)^--- PASS: (\S+) \((.*)s\)`)
 	// skipped is a skip and the line before it, which says why.
 	skipped = regexp.MustCompile(`(?m)^.*\n *--- SKIP: .*`)
+	// failed is a test that failed.
+	failed = regexp.MustCompile(`(?m)^ *--- FAIL: \S+`)
 	// wellDone are the lines about tests and checks that pass.
 	wellDone = regexp.MustCompile(`(?m)^(=== .*| *--- (PASS|SKIP): .*|PASS|ok {6}.*)\n`)
 )
