@@ -128,6 +128,6 @@ func (w *Writer) release() {
 		return
 	}
 	if err := w.writes.Del(ctx, w.leaseKey()).Err(); err != nil {
-		w.log.Debug("lease not given up", zap.Error(err))
+		w.log.Debug("lease not given up", zap.String("error", w.place.reason(err, true)))
 	}
 }

@@ -14,15 +14,16 @@ import (
 
 // place is what reason has to know of the server besides its error.
 type place struct {
-	tls    bool
-	prefix string
+	tls     bool
+	prefix  string
+	secrets secrets
 }
 
 // reason is an error of Redis as a status and the log show it: what was answered,
 // and what can be done about it where that is known. proven: the server has done
 // something for us before, so that its address and protocol are right.
 func (p place) reason(err error, proven bool) string {
-	text := strings.TrimSuffix(brief(err), ".")
+	text := strings.TrimSuffix(p.secrets.hide(brief(err)), ".")
 	if advice := p.advice(err, proven); advice != "" {
 		return text + " (" + advice + ")"
 	}

@@ -39,7 +39,8 @@ type RedisOptions struct {
 	// TLS, at least version 1.2, with the host's certificates.
 	TLS   bool
 	roots *x509.CertPool // instead of the host's, for tests; nil: the host's
-	// Username and Password; they appear in no log and no status.
+	// Username and Password; the password, as SentinelPassword, appears in no log and
+	// no status.
 	Username, Password string
 	// DB is the database's number; not for a cluster.
 	DB int
@@ -140,16 +141,19 @@ func (o *RedisOptions) client() (redis.UniversalClient, error) {
 
 // routeLibraryLog sends the client library's lines, one per failed dial, to log:
 // at most one a minute.
-func routeLibraryLog(log *zap.Logger) {
+func routeLibraryLog(log *zap.Logger, hidden secrets) {
 	sampled := log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(core, time.Minute, 1, 0)
 	}))
-	redis.SetLogger(libraryLog{sampled})
+	redis.SetLogger(libraryLog{sampled, hidden})
 }
 
-type libraryLog struct{ log *zap.Logger }
+type libraryLog struct {
+	log    *zap.Logger
+	hidden secrets
+}
 
 // Printf implements the library's interface.
 func (l libraryLog) Printf(_ context.Context, format string, v ...any) {
-	l.log.Debug("redis client", zap.String("message", fmt.Sprintf(format, v...)))
+	l.log.Debug("redis client", zap.String("message", l.hidden.hide(fmt.Sprintf(format, v...))))
 }

@@ -107,7 +107,8 @@ func NewWriter(o RedisOptions, ring *Ring) (*Writer, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	routeLibraryLog(o.Log)
+	hidden := o.secrets()
+	routeLibraryLog(o.Log, hidden)
 	writes, err := o.client()
 	if err != nil {
 		return nil, err
@@ -119,7 +120,8 @@ func NewWriter(o RedisOptions, ring *Ring) (*Writer, error) {
 	w := &Writer{
 		encoderCPU: o.EncoderCPU, cpu: o.CPU,
 		ring: ring, prefix: o.Prefix, account: o.Prefix + "/account/", expire: o.Expire, id: o.ID,
-		log: o.Log, cluster: o.Mode == RedisCluster, single: o.Mode == RedisSingle, place: place{tls: o.TLS, prefix: o.Prefix},
+		log: o.Log, cluster: o.Mode == RedisCluster, single: o.Mode == RedisSingle,
+		place:  place{tls: o.TLS, prefix: o.Prefix, secrets: hidden},
 		writes: writes, queries: queries,
 		wake: make(chan struct{}, 1), batch: maxBatch,
 		status: RedisStatus{Address: o.address(), Prefix: o.Prefix},
