@@ -113,9 +113,12 @@ func (p place) refused(reply string) string {
 	return ""
 }
 
-// kind tells apart what deserves a line of the log of its own: what kinds of
-// refusals there are, and all ways not to answer as one.
-func kind(err error) string {
+// kind tells apart what deserves a line of the log of its own: what is to be done about,
+// each kind of refusal besides, and all other ways not to answer as one.
+func (p place) kind(err error, proven bool) string {
+	if advice := p.advice(err, proven); advice != "" {
+		return advice
+	}
 	if refusal := redis.Error(nil); errors.As(err, &refusal) {
 		code, _, _ := strings.Cut(refusal.Error(), " ")
 		return code

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -50,6 +51,46 @@ func TestReason(t *testing.T) {
 	} {
 		if got := tc.place.reason(tc.err, tc.proven); got != tc.want {
 			t.Errorf("%s:\n got %s\nwant %s", tc.name, got, tc.want)
+		}
+	}
+}
+
+// TestKind: errors of one line are one kind, those of different lines are not.
+func TestKind(t *testing.T) {
+	type failure struct {
+		tls    bool
+		err    error
+		proven bool
+	}
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	reset := &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+	slow := fmt.Errorf("%w: no answer for 1s", errHandshake)
+	alert := &net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}
+	invalid := func(err error) error { return &tls.CertificateVerificationError{Err: err} }
+	seen := make(map[string]int)
+	for i, same := range [][]failure{
+		{{err: refused}, {err: refused, proven: true}, {err: reset, proven: true}, {tls: true, err: slow, proven: true}},
+		{{err: reset}, {err: io.EOF}},
+		{{tls: true, err: tls.RecordHeaderError{Msg: "m"}}, {tls: true, err: slow}},
+		{{tls: true, err: alert}, {tls: true, err: alert, proven: true}, {tls: true, err: reset}},
+		{{tls: true, err: invalid(x509.HostnameError{Certificate: new(x509.Certificate), Host: "h"})}},
+		{{tls: true, err: invalid(x509.CertificateInvalidError{Reason: x509.Expired})}},
+		{{tls: true, err: invalid(x509.CertificateInvalidError{Reason: x509.NotAuthorizedToSign})}},
+		{{err: reply("LOADING something")}, {err: reply("LOADING something else")}},
+		{{err: reply("BUSY one")}, {err: reply("BUSY two")}},
+		{{err: reply("ERR one")}, {err: reply("ERR two")}},
+		{{err: reply("ERR max number of clients reached")}},
+		{{err: reply("ERR DB index is out of range")}},
+	} {
+		for _, f := range same {
+			kind := place{tls: f.tls}.kind(f.err, f.proven)
+			if before, ok := seen[kind]; ok && before != i {
+				t.Errorf("%v is of the same kind as line %d: %s", f, before, kind)
+			}
+			seen[kind] = i
+			if first := (place{tls: same[0].tls}).kind(same[0].err, same[0].proven); kind != first {
+				t.Errorf("%v: %q, want %q", f, kind, first)
+			}
 		}
 	}
 }

@@ -146,3 +146,18 @@ func TestWriterTLSRefused(t *testing.T) {
 		t.Errorf("%v keys were written", got)
 	}
 }
+
+// TestWriterSecondCause: the log has what comes to light after the server has come up, not
+// only that it was away.
+func TestWriterSecondCause(t *testing.T) {
+	t.Parallel()
+	server, _, o := secureServer(t)
+	server.Kill()
+	var log testhost.Output
+	o.TLS, o.Log = false, newTestLog(&log)
+	o.Addrs = []string{server.TLSAddr()}
+	runWriter(t, o, historyOf(300, 1))
+	eventually(t, "that it is away", func() bool { return strings.Contains(log.String(), "connection refused") })
+	server.Start()
+	eventually(t, "that it wants TLS", func() bool { return strings.Contains(log.String(), "if that port wants TLS: rediss://") })
+}

@@ -352,7 +352,7 @@ func (w *Writer) report(err error) {
 	w.settleLease(err == nil)
 	if err != nil {
 		w.status.Error = w.place.reason(err, w.proven)
-		if w.isNews(kind(err)) {
+		if w.isNews(w.place.kind(err, w.proven)) {
 			w.log.Warn("redis unavailable, slots are kept", zap.Int("backlog", backlog), zap.String("error", w.status.Error))
 		}
 		return
