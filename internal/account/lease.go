@@ -63,6 +63,7 @@ func (w *Writer) leaseAlong(ctx context.Context, p redis.Pipeliner) (done func()
 		case err == nil && holder == "": // it was not asked
 		case w.isOther(holder, err):
 			w.leaseAt = time.Now()
+			w.reportLease(nil) // the question was allowed
 		default:
 			w.claim = true
 		}

@@ -186,6 +186,28 @@ func TestWriterLeaseRefused(t *testing.T) {
 	})
 }
 
+// TestWriterLeaseOfAnother: a lease that was refused, and may be looked at now, is no fault
+// any more, even while it is another writer's.
+func TestWriterLeaseOfAnother(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	server.Do("ACL", "SETUSER", "arch", "on", ">right", "~test/account/*", "-@all", "+get", "+set", "+mget")
+	server.Do("SET", "test/writer", "another")
+	o := optionsFor(server)
+	o.Username, o.Password = "arch", "right"
+	w, _ := runWriter(t, o, historyOf(300, 1))
+	eventually(t, "the refusal", func() bool { return strings.HasPrefix(w.Status().LeaseError, "NOPERM") })
+	server.Do("ACL", "SETUSER", "arch", "~test/*")
+	eventually(t, "the other writer and no refusal", func() bool {
+		w.turn.Lock()
+		w.leaseAt = time.Now().Add(-leaseRenew)
+		w.turn.Unlock()
+		w.Wake()
+		s := w.Status()
+		return s.OtherWriter == "another" && s.LeaseError == "" && s.Connected
+	})
+}
+
 // relay passes connections on to a server that may become another one.
 type relay struct {
 	listener net.Listener
