@@ -64,18 +64,49 @@ func command(t *testing.T, addr string, args ...any) string {
 	return fmt.Sprint(c.Do(ctx, args...).Val())
 }
 
-// TestWriterCluster: one node that has all hash slots; the keys of one question
-// still may not be asked for at once, as with many.
-func TestWriterCluster(t *testing.T) {
+// startCluster starts a cluster of one node, which has all hash slots.
+func startCluster(t *testing.T) (addr string) {
+	t.Helper()
 	port := freePort(t)
-	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	addr = fmt.Sprintf("127.0.0.1:%d", port)
 	startServer(t, addr, "--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
 		"--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(port+1))
 	command(t, addr, "CLUSTER", "ADDSLOTSRANGE", 0, 16383)
 	eventually(t, "the cluster is up", func() bool {
 		return len(command(t, addr, "SET", "x", "1")) > 0 && command(t, addr, "GET", "x") == "1"
 	})
-	checkMode(t, RedisOptions{Mode: RedisCluster, Addrs: []string{addr}})
+	return addr
+}
+
+// TestWriterCluster: the keys of one question may not be asked for at once, with one node
+// as with many.
+func TestWriterCluster(t *testing.T) {
+	checkMode(t, RedisOptions{Mode: RedisCluster, Addrs: []string{startCluster(t)}})
+}
+
+// TestWriterClusterRights: who has the rights that a refusal names needs no others.
+func TestWriterClusterRights(t *testing.T) {
+	addr := startCluster(t)
+	command(t, addr, "ACL", "SETUSER", "arch", "on", ">s3cret", "~test/*", "-@all", "+get", "+mget", "+set", "+del")
+	o := RedisOptions{Mode: RedisCluster, Addrs: []string{addr}, Username: "arch", Password: "s3cret", Expire: 300 * time.Second}
+	w, stop := runWriter(t, o, historyOf(300, 1))
+	const begin, end = "(the user needs ", ")"
+	var rights string
+	eventually(t, "advice", func() bool {
+		_, rest, _ := strings.Cut(w.Status().Error, begin)
+		advice, _, found := strings.Cut(rest, end)
+		rights = advice
+		return found
+	})
+	stop()
+	change := []any{"ACL", "SETUSER", "arch", "resetkeys", "-@all"}
+	for right := range strings.FieldsSeq(rights) {
+		change = append(change, right)
+	}
+	if got := command(t, addr, change...); got != "OK" {
+		t.Fatalf("%q: %s", rights, got)
+	}
+	checkMode(t, o)
 }
 
 // TestWriterSentinel: the master is asked for, not named.

@@ -14,6 +14,7 @@ import (
 
 // place is what reason has to know of the server besides its error.
 type place struct {
+	mode    RedisMode
 	tls     bool
 	prefix  string
 	secrets secrets
@@ -87,6 +88,9 @@ func (p place) refused(reply string) string {
 	case "WRONGPASS":
 		return "correct user and password in redis_url"
 	case "NOPERM":
+		if p.mode == RedisCluster {
+			return "the user needs ~" + p.prefix + "/* +get +set +del +cluster|slots"
+		}
 		return "the user needs ~" + p.prefix + "/* +get +mget +set +del, and +select for a database other than 0"
 	case "READONLY":
 		return "it is a replica: name the master, or let redis+sentinel:// in redis_url follow it"

@@ -121,7 +121,7 @@ func NewWriter(o RedisOptions, ring *Ring) (*Writer, error) {
 		encoderCPU: o.EncoderCPU, cpu: o.CPU,
 		ring: ring, prefix: o.Prefix, account: o.Prefix + "/account/", expire: o.Expire, id: o.ID,
 		log: o.Log, cluster: o.Mode == RedisCluster, single: o.Mode == RedisSingle,
-		place:  place{tls: o.TLS, prefix: o.Prefix, secrets: hidden},
+		place:  place{mode: o.Mode, tls: o.TLS, prefix: o.Prefix, secrets: hidden},
 		writes: writes, queries: queries,
 		wake: make(chan struct{}, 1), batch: maxBatch,
 		status: RedisStatus{Address: o.address(), Prefix: o.Prefix},
