@@ -166,8 +166,8 @@ func TestWriterSentinelFailover(t *testing.T) {
 		ring.appendSlot(slot, time.Now(), numberLayout, number(uint64(slot)))
 		w.Wake()
 	}
+	eventually(t, "an outage", func() bool { return w.Status().Error != "" }) // it may end with the next
 	eventually(t, "a new master", func() bool { return strings.Contains(replica.Do("INFO", "replication").(string), "role:master") })
-	eventually(t, "an outage", func() bool { return w.Status().Error != "" })
 	eventually(t, "every slot at the new master", func() bool {
 		w.Wake()
 		return replica.Do("EXISTS", "test/account/1", "test/account/2", "test/account/3") == int64(3)

@@ -95,8 +95,10 @@ func TestWriterRefusals(t *testing.T) {
 			}
 			told := log.String()
 			lines := strings.Count(told, "redis unavailable")
-			// A connection that the server has cut is a line of its own.
-			if lines != 1 && tc.name != "WRONGPASS" || strings.Count(told, `"`+tc.name) != 1 || strings.Count(told, "available again") != 1 ||
+			// No answer is a line of its own: the server has cut the connection, or was
+			// busy with its data.
+			unanswered := tc.name == "WRONGPASS" || tc.name == "LOADING"
+			if lines != 1 && !(unanswered && lines == 2) || strings.Count(told, `"`+tc.name) != 1 || strings.Count(told, "available again") != 1 ||
 				strings.Contains(told, "lease key") || strings.Contains(told, "s3cret") {
 				t.Errorf("log:\n%s", told)
 			}
