@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
 )
@@ -168,8 +169,8 @@ func (k knob) setText(arg string) (warning string, err error) {
 		}
 		return warning, k.node.Devices().change(row.Key == "allow", rules)
 	}
-	if tiny(k.controller, row, text) {
-		warning = arg + " bytes are less than a page, so that the kernel makes it 0; " + arg + "M would be megabytes"
+	if warning == "" && tiny(k.controller, row, text) {
+		warning = tooSmall(arg, text)
 	}
 	return warning, k.write(row, h, text)
 }
@@ -178,6 +179,16 @@ func (k knob) setText(arg string) (warning string, err error) {
 func tiny(controller string, row *cgfs.Setting, text string) bool {
 	n, err := strconv.Atoi(text)
 	return err == nil && 0 < n && n < 4096 && row.Value.Kind == cgfs.KindAmount && (controller == "memory" || controller == "hugetlb")
+}
+
+// tooSmall warns of a size in bytes, that was typed as arg. Who typed a bare number may
+// have meant megabytes.
+func tooSmall(arg, bytes string) string {
+	warning := bytes + " bytes are less than a page, so that the kernel makes it 0"
+	if strings.Trim(strings.TrimSpace(arg), "0123456789") == "" {
+		warning += "; " + bytes + "M would be megabytes"
+	}
+	return warning
 }
 
 // writable says why a row cannot be written.

@@ -374,8 +374,14 @@ func TestWhy(t *testing.T) {
 			t.Errorf("want %q in: %v", tt.words, err)
 		}
 	}
-	if warning, err := n.Set("memory.memory_limit", "500"); err != nil || !strings.Contains(warning, "500M") {
-		t.Errorf("500 bytes: %q %v", warning, err)
+	const small = " bytes are less than a page, so that the kernel makes it 0"
+	for arg, want := range map[string]string{
+		"500": "500" + small + "; 500M would be megabytes", " 500 ": "500" + small + "; 500M would be megabytes",
+		"2K": "2048" + small, "500 bytes": "500" + small, `{"`: "", "4096": "",
+	} {
+		if warning, err := n.Set("memory.memory_limit", arg); (err != nil) != (arg == `{"`) || warning != want {
+			t.Errorf("%q: warning %q, want %q; %v", arg, warning, want, err)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"github.com/cgrouparch/cgrouparch/internal/cgfs"
@@ -16,8 +17,8 @@ import (
 // On v2 the kernel makes the process in the cgroup (CLONE_INTO_CGROUP of clone(2)).
 // On v1 a thread of this process joins the cgroup, starts the command, which is
 // born where that thread is, and goes back; for that moment the cgroup's list of
-// processes shows this one too. A frozen cgroup, in which the thread would stand
-// still as well, is refused there.
+// processes shows this one too. A cgroup that is frozen or freezing, in which the
+// thread would stand still as well, is refused there.
 func (n *Node) Start(cmd *exec.Cmd) error {
 	hs, err := n.existing()
 	if err != nil {
@@ -44,8 +45,8 @@ func (n *Node) Start(cmd *exec.Cmd) error {
 	if len(v1) == 0 {
 		return n.explainStart(cmd.Start())
 	}
-	if is, err := n.Frozen(); err == nil && is {
-		return faultf(ErrBusy, "start in %s: it is frozen", n)
+	if still := n.still(); still != "" {
+		return faultf(ErrBusy, "start in %s: it is %s", n, still)
 	}
 	closeNull, err := openNull(cmd)
 	if err != nil {
@@ -59,6 +60,27 @@ func (n *Node) Start(cmd *exec.Cmd) error {
 		return keep
 	})
 	return n.explainStart(<-result)
+}
+
+// still is "frozen" or "freezing" if whoever joins the cgroup stands still, and "" if
+// not. v1 freezes them as soon as it has been told to freeze the cgroup, also while
+// something in it cannot be stopped: freezer_attach in kernel/cgroup/legacy_freezer.c.
+func (n *Node) still() string {
+	h, err := n.freezer()
+	if err != nil {
+		return ""
+	}
+	if h.Version() == 1 {
+		state, err := h.Read(n.dir(), "freezer.state")
+		if err != nil || state == "THAWED" {
+			return ""
+		}
+		return strings.ToLower(state)
+	}
+	if is, err := frozen(h, n.dir()); err != nil || !is {
+		return ""
+	}
+	return "frozen"
 }
 
 // explainStart says why v2 has refused a birth: clone3(2) answers EBUSY for an inner

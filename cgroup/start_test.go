@@ -18,6 +18,10 @@ import (
 
 // child is a process that says where it was born, in hierarchies and directories.
 func child() {
+	if os.Getenv(childEnv) == childSticks {
+		testhost.ExecWhenTold()
+		return
+	}
 	text, _ := os.ReadFile("/proc/self/cgroup")
 	fmt.Print(string(text))
 	if os.Getenv(childEnv) == childStays {
@@ -144,6 +148,35 @@ func TestStartRefused(t *testing.T) {
 		if err := n.Start(exec.Command("true")); !isKind(err, ErrBusy) {
 			t.Errorf("start in a frozen cgroup: %v", err)
 		}
+	}
+}
+
+// TestStartInFreezing: a cgroup of v1 that cannot freeze all that is in it freezes who joins.
+func TestStartInFreezing(t *testing.T) {
+	has(t, "freezer")
+	host := open(t, "freezer")
+	n := create(t, host, "/a")
+	if n.Version() != 1 {
+		t.Skip("the freezer is that of v2")
+	}
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = []string{childEnv + "=" + childSticks}
+	if err := n.Add(testhost.Stuck(t, cmd)); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.WriteFile("freezer.state", "FROZEN"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = n.Thaw(t.Context()) }()
+	if state := must[string](t)(n.ReadFile("freezer.state")); state != "FREEZING" {
+		t.Fatalf("the cgroup is %s", state)
+	}
+	late := time.AfterFunc(5*time.Second, func() { _ = n.WriteFile("freezer.state", "THAWED") })
+	defer late.Stop()
+	cmd = exec.Command("true")
+	if err := n.Start(cmd); !isKind(err, ErrBusy) || !strings.Contains(fmt.Sprint(err), "it is freezing") {
+		t.Errorf("start in a freezing cgroup: %v", err)
+		_ = cmd.Wait()
 	}
 }
 

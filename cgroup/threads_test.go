@@ -19,6 +19,9 @@ import (
 // childStays is the value of childEnv for a child that stays until it is killed.
 const childStays = "stays"
 
+// childSticks is the value for a child of testhost.Stuck.
+const childSticks = "sticks"
+
 // threaded starts a process of several threads in a cgroup: this test binary.
 func threaded(t *testing.T, n *Node) (pid int, others []int) {
 	t.Helper()

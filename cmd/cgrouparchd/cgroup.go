@@ -95,17 +95,24 @@ func (a *app) onCgroup(name string, f func(h *hands, n *cgroup.Node) error) erro
 		return err
 	}
 	defer h.close()
-	if !strings.ContainsAny(name, ":/") && h.host.Version(name) != 0 {
-		return &exitError{exitUsage, fmt.Errorf("%s: is a controller; %[1]s:/ is its root, and /%[1]s a cgroup of that name", name)}
-	}
-	n, err := h.host.Node(name)
-	if errors.Is(err, cgroup.ErrInvalid) {
-		return &exitError{exitUsage, err}
-	}
+	n, err := h.node(name)
 	if err != nil {
 		return failed(err)
 	}
 	return failed(f(h, n))
+}
+
+// node is the cgroup that an argument names. A bare "cpu" is more likely a slip than
+// the cgroup /cpu in every hierarchy.
+func (h *hands) node(name string) (*cgroup.Node, error) {
+	if !strings.ContainsAny(name, ":/") && h.host.Version(name) != 0 {
+		return nil, &exitError{exitUsage, fmt.Errorf("%s: is a controller or hierarchy; %[1]s:/ is its root, and /%[1]s a cgroup of that name", name)}
+	}
+	n, err := h.host.Node(name)
+	if errors.Is(err, cgroup.ErrInvalid) {
+		return nil, &exitError{exitUsage, err}
+	}
+	return n, err
 }
 
 // change is onCgroup for what changes something. below: what is below is changed

@@ -63,7 +63,7 @@ What is not there is no fault.`,
 			o := cgroup.DeleteOptions{Recursive: recursive}
 			if to != "" {
 				var err error
-				if o.To, err = h.host.Node(to); err != nil {
+				if o.To, err = h.node(to); err != nil {
 					return err
 				}
 				if !*force && h.protected(o.To) {

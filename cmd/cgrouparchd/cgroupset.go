@@ -222,13 +222,18 @@ func (a *app) assign(n *cgroup.Node, one string) error {
 	return err
 }
 
+// dependent are the kernel's answers to a value that does not go with another one.
+var dependent = []syscall.Errno{syscall.EINVAL, syscall.EBUSY, syscall.EACCES, syscall.ENOSPC, syscall.ERANGE}
+
 // mayWait says whether a refused assignment may be tried again after later ones: the
-// kernel has refused it, none of them is about the same thing, and it is no device
-// rule, where the order is the meaning.
+// kernel has refused it for something that another may change, none of them is about
+// the same thing, and it is no device rule, where the order is the meaning. Any other
+// refusal is not of the value: EAGAIN, say, is memory.reclaim's answer when it has done
+// a part (cgroup-v2.rst), which would be done again.
 func mayWait(one string, later []string, err error) bool {
 	name, _, _ := strings.Cut(one, "=")
-	var errno syscall.Errno
-	if !errors.As(err, &errno) || strings.HasSuffix(name, "allow") || strings.HasSuffix(name, "deny") {
+	refused := slices.ContainsFunc(dependent, func(errno syscall.Errno) bool { return errors.Is(err, errno) })
+	if !refused || strings.HasSuffix(name, "allow") || strings.HasSuffix(name, "deny") {
 		return false
 	}
 	return !slices.ContainsFunc(later, func(l string) bool { return l == name || strings.HasPrefix(l, name+"=") })

@@ -131,12 +131,16 @@ func become(nodes []*cgroup.Node, file string, argv []string) error {
 	return attend(child, unified.Start)
 }
 
-// refuseFrozen refuses a cgroup of v1 that is frozen, as [cgroup.Node.Start] does: we
-// would stand still in it ourselves, half way in, and not even SIGKILL would end us.
+// refuseFrozen refuses a cgroup of v1 that is frozen or freezing, as [cgroup.Node.Start]
+// does: we would stand still in it ourselves, half way in, and not even SIGKILL would
+// end us.
 func refuseFrozen(n *cgroup.Node) error {
 	for _, one := range n.Split() {
-		if frozen, err := one.Frozen(); err == nil && frozen && one.Version() == 1 {
-			return fmt.Errorf("exec in %s: %w: it is frozen; thaw it first", one, cgroup.ErrBusy)
+		if one.Version() != 1 {
+			continue
+		}
+		if state, err := one.ReadFile("freezer.state"); err == nil && state != "THAWED" {
+			return fmt.Errorf("exec in %s: %w: it is %s; thaw it first", one, cgroup.ErrBusy, strings.ToLower(state))
 		}
 	}
 	return nil

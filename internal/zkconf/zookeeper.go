@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,9 @@ const (
 	lookInterval = 5 * time.Second
 	// Limits of the pause before a new session after one that failed at once.
 	minPause, maxPause = 500 * time.Millisecond, 8 * time.Second
+	// maxTold bounds the causes of one kind in the log until it works again: a
+	// command may print another text each time.
+	maxTold = 8
 )
 
 // ZooKeeper follows the document in a ZooKeeper node. Its exported fields must not
@@ -49,7 +53,8 @@ type ZooKeeper struct {
 	mu      sync.Mutex
 	hosts   []string // as Resolve found them last
 	path    string
-	stale   bool // Resolve has failed since
+	stale   error    // why Resolve has failed since
+	told    []string // what of that is in the log
 	// shared is the session that follows the document, once it has all
 	// identities, for others to use; nil between sessions.
 	shared  *client
@@ -154,7 +159,7 @@ func (z *ZooKeeper) Resolve(ctx context.Context) (Origin, error) {
 		return Origin{}, err
 	}
 	z.mu.Lock()
-	z.hosts, z.path, z.stale = hosts, path, false
+	z.hosts, z.path, z.stale, z.told = hosts, path, nil, nil
 	z.mu.Unlock()
 	return Origin{Kind: KindZooKeeper, Hosts: hosts, Path: path}, nil
 }
@@ -172,16 +177,20 @@ func (z *ZooKeeper) open(ctx context.Context) (*session, string, error) {
 }
 
 // asBefore says whether there are servers to go on with although Resolve has failed,
-// and logs that once: what tells where the servers are is no reason to stay away from
-// those that are known.
+// and logs each cause of that once: what tells where the servers are is no reason to
+// stay away from those that are known.
 func (z *ZooKeeper) asBefore(err error) bool {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	if z.hosts != nil && !z.stale {
-		z.stale = true
+	if z.hosts == nil {
+		return false
+	}
+	z.stale = err
+	if len(z.told) < maxTold && !slices.Contains(z.told, err.Error()) {
+		z.told = append(z.told, err.Error())
 		z.logger().Warn("zookeeper hosts not known anew, the last are used", zap.Strings("hosts", z.hosts), zap.Error(err))
 	}
-	return z.hosts != nil
+	return true
 }
 
 // addAuth adds the identities that the session does not have yet. The library
@@ -199,4 +208,13 @@ func (z *ZooKeeper) addAuth(ctx context.Context, s *session, added *int) error {
 	return nil
 }
 
-func (z *ZooKeeper) setState(state string, err error) { z.tracker.set(z.logger(), state, err) }
+// setState tells with what is wrong that the servers may be the wrong ones.
+func (z *ZooKeeper) setState(state string, err error) {
+	z.mu.Lock()
+	stale := z.stale
+	z.mu.Unlock()
+	if err != nil && stale != nil {
+		err = fmt.Errorf("%w; the servers that were named last are used: %w", err, stale)
+	}
+	z.tracker.set(z.logger(), state, err)
+}

@@ -281,30 +281,68 @@ func TestZooKeeperHostsCommandFails(t *testing.T) {
 	c := server.Client(identity)
 	c.Create(nodePath, numbered(10), identity)
 	z := follow("")
+	type answer struct {
+		hosts string
+		err   error
+	}
+	var now atomic.Pointer[answer]
 	var asked atomic.Int32
 	z.GetHosts = func(context.Context) (string, error) {
-		switch asked.Add(1) {
-		case 1, 4:
-			return proxy.Addr(), nil
-		case 2:
-			return "", errors.New("exit status 1")
-		}
-		return "not a host", nil
+		asked.Add(1)
+		return now.Load().hosts, now.Load().err
 	}
+	now.Store(&answer{proxy.Addr(), nil})
 	r := record(t, z)
 	r.last(numbered(10))
-	for i := range 4 {
-		if n := proxy.ExpireSessions(); n != 1 {
-			t.Fatalf("%d sessions expired, want 1", n)
-		}
-		r.until("new session", func() bool { return z.Status().Sessions == 2+i })
+	for i, a := range []answer{{"", errors.New("exit status 1")}, {"not a host", nil}, {proxy.Addr(), nil}, {"not a host", nil}} {
+		now.Store(&a)
+		sessions, times := z.Status().Sessions, asked.Load()
+		proxy.ExpireSessions()
+		r.until("new session", func() bool { return z.Status().Sessions > sessions && asked.Load() > times })
 		c.Put(nodePath, numbered(11+i))
 		r.last(numbered(11 + i))
 	}
-	if n := asked.Load(); n != 5 {
-		t.Errorf("the command for the hosts ran %d times, want 5", n)
-	}
 	r.unchanged(5)
+}
+
+// TestZooKeeperHostsCommandFailsElsewhere: when the servers have moved, what matters is
+// that the command for them fails, and why.
+func TestZooKeeperHostsCommandFailsElsewhere(t *testing.T) {
+	t.Parallel()
+	core, logs := observer.New(zapcore.WarnLevel)
+	z := follow("")
+	z.SessionTimeout = 400 * time.Millisecond // so that a session is given up after 1.2 s, and the pauses stay short
+	z.Log = zap.New(core)
+	var fault atomic.Pointer[error] // nil: the command works
+	z.GetHosts = func(context.Context) (string, error) {
+		if err := fault.Load(); err != nil {
+			return "", *err
+		}
+		return "127.0.0.1:1", nil // where nobody listens
+	}
+	r := record(t, z)
+	for _, words := range []string{"", "exit status 1", "name of the registry is unknown", "exit status 1", "", "name of the registry is unknown"} {
+		want := "; the servers that were named last are used: get zookeeper hosts: " + words
+		fault.Store(nil)
+		if err := errors.New(words); words != "" {
+			fault.Store(&err)
+		} else {
+			want = "connection refused"
+		}
+		r.until("error "+want, func() bool {
+			st := z.Status()
+			return st.State == zkconf.StateDisconnected && strings.Contains(st.Error, "connection refused") && strings.HasSuffix(st.Error, want)
+		})
+	}
+	r.stop()
+	var got []string
+	for _, e := range logs.FilterMessage("zookeeper hosts not known anew, the last are used").All() {
+		got = append(got, fmt.Sprint(e.ContextMap()["error"]))
+	}
+	const unknown, exit = "get zookeeper hosts: name of the registry is unknown", "get zookeeper hosts: exit status 1"
+	if diff := cmp.Diff([]string{exit, unknown, unknown}, got); diff != "" { // each once until it works
+		t.Errorf("log (-want +got):\n%s", diff)
+	}
 }
 
 func TestZooKeeperLate(t *testing.T) {

@@ -94,7 +94,13 @@ func TestDelete(t *testing.T) {
 	refused(t, 1, "root", "cgroup", "kill", "cpu:/")
 	refused(t, 1, "root", "cgroup", "delegate", "nobody", "cpu:/")
 	refused(t, 2, "not a path", "cgroup", "create", cg+"/../../x")
-	refused(t, 2, "is a controller", "cgroup", "delete", "cpu") // and not the cgroup /cpu everywhere
+	for _, args := range [][]string{{"delete", "cpu"}, {"delete", "--to", "cpu", cg + "/e"}, {"delete", "--force", "--to", "cpu", cg + "/e"}} {
+		refused(t, 2, "cpu: is a controller or hierarchy; ", append([]string{"cgroup"}, args...)...) // and not the cgroup /cpu everywhere
+	}
+	if out := ok(t, "--json", "cgroup", "tree", "--depth", "0"); strings.Contains(out, `"systemd"`) {
+		refused(t, 2, "systemd: is a controller or hierarchy; ", "cgroup", "get", "systemd")
+	}
+	refused(t, 2, "not a path", "cgroup", "delete", "--to", "cpu:/..", cg+"/e")
 	refused(t, 1, "no such", "cgroup", "get", cg+"/missing", "shares")
 	refused(t, 1, "no such", "cgroup", "tree", cg+"/missing")
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,11 +17,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cgrouparch/cgrouparch/internal/testhost"
 )
 
 // child is a command that exec starts.
 func child(name string) {
 	switch name {
+	case "sticks":
+		testhost.ExecWhenTold()
 	case "where": // says where it is, first of all
 		text, _ := os.ReadFile("/proc/self/cgroup")
 		fmt.Print(string(text))
@@ -70,6 +75,23 @@ func TestExecFrozen(t *testing.T) {
 	if _, complaints, status := command("cgroup", "thaw", cg+"/x"); status != 0 || !strings.Contains(complaints, cg+" is thawed") {
 		t.Errorf("thaw below a frozen one: %d %q", status, complaints)
 	}
+}
+
+// TestExecFreezing: the same holds while something in it cannot be stopped.
+func TestExecFreezing(t *testing.T) {
+	cg := place(t, "freezer,cpu")
+	if _, _, status := command("cgroup", "get", "freezer:/", "release_agent"); status != 0 {
+		t.Skip("v2 kills what is frozen")
+	}
+	self, _ := os.Executable()
+	child := exec.Command(self)
+	child.Env = append(os.Environ(), childEnv+"=sticks")
+	ok(t, "cgroup", "add", cg, strconv.Itoa(testhost.Stuck(t, child)))
+	ok(t, "cgroup", "set", cg, "freezer.state=FROZEN")
+	defer func() { ok(t, "cgroup", "thaw", cg) }()
+	late := time.AfterFunc(10*time.Second, func() { _, _, _ = command("cgroup", "thaw", cg) })
+	refused(t, 1, "it is freezing", "exec", cg, "--", "true")
+	late.Stop()
 }
 
 // started is exec with one of the children in a cgroup.
