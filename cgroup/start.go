@@ -18,7 +18,8 @@ import (
 // On v1 a thread of this process joins the cgroup, starts the command, which is
 // born where that thread is, and goes back; for that moment the cgroup's list of
 // processes shows this one too. A cgroup that is frozen or freezing, in which the
-// thread would stand still as well, is refused there.
+// command would stand still before its first instruction, and Start with it, is
+// refused.
 func (n *Node) Start(cmd *exec.Cmd) error {
 	hs, err := n.existing()
 	if err != nil {
@@ -42,11 +43,11 @@ func (n *Node) Start(cmd *exec.Cmd) error {
 		attr.UseCgroupFD, attr.CgroupFD = true, int(dir.Fd())
 		cmd.SysProcAttr = &attr
 	}
+	if still := n.still(); still != "" {
+		return faultf(ErrBusy, "start in %s: it is %s; thaw it first", n, still)
+	}
 	if len(v1) == 0 {
 		return n.explainStart(cmd.Start())
-	}
-	if still := n.still(); still != "" {
-		return faultf(ErrBusy, "start in %s: it is %s", n, still)
 	}
 	closeNull, err := openNull(cmd)
 	if err != nil {
@@ -63,24 +64,24 @@ func (n *Node) Start(cmd *exec.Cmd) error {
 }
 
 // still is "frozen" or "freezing" if whoever joins the cgroup stands still, and "" if
-// not. v1 freezes them as soon as it has been told to freeze the cgroup, also while
-// something in it cannot be stopped: freezer_attach in kernel/cgroup/legacy_freezer.c.
+// not. Both versions stop them as soon as the cgroup, or one above, has been told to
+// freeze, also while something in it cannot be stopped: freezer_attach in
+// kernel/cgroup/legacy_freezer.c, cgroup_post_fork in kernel/cgroup/cgroup.c.
 func (n *Node) still() string {
-	h, err := n.freezer()
-	if err != nil {
-		return ""
-	}
-	if h.Version() == 1 {
-		state, err := h.Read(n.dir(), "freezer.state")
-		if err != nil || state == "THAWED" {
-			return ""
+	for _, h := range n.hs {
+		if h.Version() == 1 {
+			if state, err := h.Read(n.dir(), "freezer.state"); err == nil && state != "THAWED" {
+				return strings.ToLower(state)
+			}
+			continue
 		}
-		return strings.ToLower(state)
+		for dir := n.dir(); dir != ""; dir = parent(dir) {
+			if told, err := h.Read(dir, "cgroup.freeze"); err == nil && told == "1" {
+				return "frozen"
+			}
+		}
 	}
-	if is, err := frozen(h, n.dir()); err != nil || !is {
-		return ""
-	}
-	return "frozen"
+	return ""
 }
 
 // explainStart says why v2 has refused a birth: clone3(2) answers EBUSY for an inner

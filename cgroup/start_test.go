@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -95,6 +96,22 @@ func TestStartInUnified(t *testing.T) {
 	}
 }
 
+// TestStartInFrozenUnified: a cgroup of v2 that one above it keeps frozen is no place to be born.
+func TestStartInFrozenUnified(t *testing.T) {
+	has(t, "unified")
+	host := open(t, "unified")
+	n := create(t, host, "unified:/a/b")
+	if err := n.Parent().Freeze(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(5*time.Second, func() { _ = n.Parent().Thaw(context.Background()) })
+	defer late.Stop()
+	defer func() { _ = n.Parent().Thaw(t.Context()) }()
+	if err := n.Start(exec.Command("true")); !isKind(err, ErrBusy) {
+		t.Errorf("start below a frozen cgroup: %v", err)
+	}
+}
+
 // TestStartInParallel: no child is ever outside, nor in another's cgroup.
 func TestStartInParallel(t *testing.T) {
 	host := openGrouped(t)
@@ -144,10 +161,8 @@ func TestStartRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = n.Thaw(t.Context()) }()
-	if n.Version() == 1 {
-		if err := n.Start(exec.Command("true")); !isKind(err, ErrBusy) {
-			t.Errorf("start in a frozen cgroup: %v", err)
-		}
+	if err := n.Start(exec.Command("true")); !isKind(err, ErrBusy) {
+		t.Errorf("start in a frozen cgroup: %v", err)
 	}
 }
 
