@@ -37,7 +37,7 @@ const firstOf = async (level) => Object.entries(await table(p)).find(([, r]) => 
 await until('CPU first', async () => (await firstOf(2)) === 'a');
 await p.keyboard.press('i');
 await until('I/O first', async () => (await firstOf(2)) === 'disk');
-assert.match(p.url(), /sort=io/);
+await until('the order is in the URL', async () => /sort=io/.test(p.url()));
 await p.keyboard.press('m');
 await until('memory first', async () => ['a', 'b'].includes(await firstOf(2)));
 await p.keyboard.press('n');
@@ -54,7 +54,7 @@ await until('filtered', async () => (await names(p)).join() === '/ (all),b,b1');
 await p.keyboard.press('Enter');
 await p.keyboard.press('t');
 await until('flat', async () => (await names(p)).join() === 'b/b1');
-assert.match(p.url(), /filter=B1/);
+await until('the filter is in the URL', async () => /filter=B1/.test(p.url()));
 await p.reload();
 await until('the same after a reload', async () => (await names(p)).join() === 'b/b1');
 await p.keyboard.press('t');
@@ -81,14 +81,14 @@ const pid = await until('processes inside', async () => {
   const cells = await p.locator('#inside-list tbody tr td').allTextContents();
   return cells[1] === 'sh' && percent(cells[2]) > 1 && cells[0];
 });
-assert.match(p.url(), /cgroup=a/);
+await until('the cgroup is in the URL', async () => /cgroup=a/.test(p.url()));
 await until('its line in the chart', async () => (await p.locator('.u-legend .u-label').allTextContents()).includes('a'));
 await p.keyboard.down('Control'); await p.click('.label:text-is("b")'); await p.keyboard.up('Control');
 await until('two lines', async () => (await p.locator('.u-legend .u-label').allTextContents()).join() === 'time,a,b');
 await p.goBack();
 await until('one line again', async () => (await p.locator('.u-legend .u-label').allTextContents()).join() === 'time,a');
 const painted = () => p.$eval('#plot canvas', (c) => { const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; const s = new Set(); for (let i = 0; i < d.length; i += 4) s.add(d[i] + ',' + d[i + 1] + ',' + d[i + 2]); return s.size; });
-assert.ok(await painted() > 5, 'an empty chart');
+await until('a chart that is not empty', async () => (await painted()) > 5);
 await look('inside');
 done('inside');
 
@@ -120,8 +120,8 @@ await until('the document', async () => JSON.parse(await text('#document')).cpu.
 await p.keyboard.press('e');
 await p.keyboard.type('{"cpu":{"sub_cgroup":{"a":{"conf":{"share":7}}}}}');
 await until('what the edit would do', async () => (await text('#diff')).includes('- cpu:/b and 5 below it') && (await text('#diff')).includes('~ cpu:/a share 500 -> 7'));
-assert.match(await text('#diff-title'), /^This edit: removes \d+ cgroups, leaves 2 subsystems, changes 1 setting$/);
-assert.equal(await text('#diff-host'), 'This host can honour all of it.');
+await until('its summary', async () => /^This edit: removes \d+ cgroups, leaves 2 subsystems, changes 1 setting$/.test(await text('#diff-title')));
+await until('what the host says', async () => (await text('#diff-host')) === 'This host can honour all of it.');
 await p.click('#diff-all');
 await until('every line', async () => (await text('#diff')).includes('- cpu:/b/b1'));
 await p.click('#diff-all');
