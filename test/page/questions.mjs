@@ -122,8 +122,9 @@ await question('what does the daemon itself cost', async () => {
 // ---- beside the questions: a real kill for want of memory is on the time line
 await p.goto(url + '/');
 await until('live', async () => /^live/.test(await text('#state')));
+let seen = '';
 await until('its column', async () => (await text('#columns .processes')) === 'Tasks'); // the document names pids
-await until('tasks, and processes where pids does not count', async () => { const t = await table(p); return t.a.processes === '1' && /^\d+ proc\.$/.test(t.disk.processes); });
+await until('tasks, and processes where pids does not count', async () => { const t = await table(p); seen = JSON.stringify([t.a, t.disk]); return t.a.processes === '1' && /^\d+ proc\.$/.test(t.disk.processes); }).catch((e) => { console.log(seen); throw e; });
 await request('oom');
 await until('the kill', async () => /killed for want of memory in hog/.test(await p.locator('#marks .mark-oom').allTextContents().then((l) => l.join())));
 const drawn = () => p.evaluate(() => {

@@ -67,7 +67,7 @@ function makePlot(m, data, key) {
   plot.root.setAttribute('role', 'img');
   plot.root.setAttribute('aria-label', METRIC_TITLE[m.metric] + ' over time');
 }
-let dragged = 0;
+let dragged = -Infinity; // so that a click soon after the page was loaded counts
 
 function plotSize() {
   const width = Math.max(200, $('plot').clientWidth), tall = window.innerHeight > 700;
